@@ -1,0 +1,62 @@
+"""Opaque state that rides in a tool call's id, the one field that clients of every dialect send back unchanged.
+
+Anthropic wants its signed thinking back before the tool use that it led to, Gemini wants the thought signature of each function call back.
+Chat Completions has no slot for either, and clients drop fields that they do not know, but all of them echo tool call ids. So the id that
+the client sees is `<id>__llm1_<payload>`: `__llm1_` is the versioned mark and the payload is base64url(zlib(JSON)), in the alphabet that
+every dialect allows for ids. `split` gives back the provider's own id and the state.
+
+The payload is the client's to forge, and harmless: it is replayed only to the vendor it names, which verifies its own signatures.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import zlib
+
+import orjson
+
+from extproc.core.ir import Opaque, Thinking
+
+MARK = "__llm1_"
+MARK_BYTES = MARK.encode()
+_PATTERN = re.compile(rb"__llm1_[A-Za-z0-9_-]*")
+_MAX_STATE = 1 << 20
+"""Bytes of JSON that one id may unpack to; larger is treated as no state."""
+
+
+def join(call_id: str, opaque: Opaque | None, thoughts: list[Thinking]) -> str:
+    """`call_id` with its own signature and the signed thoughts that led to it; `call_id` itself when there is neither."""
+    signed = [t for t in thoughts if t.opaque is not None]
+    if opaque is None and not signed:
+        return call_id
+    state: dict[str, object] = {}
+    if opaque is not None:
+        state["o"] = [opaque.vendor, opaque.data]
+    if signed:
+        state["t"] = [[t.opaque.vendor, t.opaque.data, t.text, t.redacted] for t in signed if t.opaque is not None]
+    packed = base64.urlsafe_b64encode(zlib.compress(orjson.dumps(state), 6)).rstrip(b"=").decode()
+    return f"{call_id}{MARK}{packed}"
+
+
+def split(carried: str) -> tuple[str, Opaque | None, list[Thinking]]:
+    """(the provider's id, its signature, the thoughts before it). A payload that does not unpack is dropped with its mark."""
+    call_id, mark, packed = carried.partition(MARK)
+    if not mark:
+        return carried, None, []
+    try:
+        unpacker = zlib.decompressobj()
+        raw = unpacker.decompress(base64.urlsafe_b64decode(packed + "=" * (-len(packed) % 4)), _MAX_STATE)
+        state = orjson.loads(raw)
+        own = state.get("o")
+        opaque = Opaque(str(own[0]), str(own[1])) if own else None
+        thoughts = [Thinking(str(text), Opaque(str(vendor), str(data)), bool(redacted)) for vendor, data, text, redacted in state.get("t", ())]
+    except (binascii.Error, zlib.error, orjson.JSONDecodeError, AttributeError, IndexError, KeyError, TypeError, ValueError):
+        return call_id, None, []
+    return call_id, opaque, thoughts
+
+
+def strip(raw: bytes) -> bytes:
+    """Raw JSON without any carried state, for a same-dialect target that minted none of it. The alphabet makes a byte edit safe."""
+    return _PATTERN.sub(b"", raw) if MARK_BYTES in raw else raw

@@ -1,0 +1,43 @@
+"""Token counts of every dialect in one convention, and what they cost.
+
+The convention is OpenTelemetry's (gen_ai.usage.*): `input_tokens` INCLUDES cached tokens, `output_tokens` INCLUDES reasoning tokens.
+Providers differ, measured on recorded traffic: Anthropic's input excludes cache reads and writes, Gemini's candidates exclude thoughts,
+xAI's completion excludes reasoning. Each decoder converts to this convention and each encoder converts back to its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Usage:
+    """Tokens of one answer. `cache_read`, `cache_write` are parts of `input_tokens`; `reasoning` is a part of `output_tokens`."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+    reasoning: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.input_tokens + self.output_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """US dollars per million tokens. A cache price of None means that cached tokens cost as much as fresh ones."""
+
+    input: float
+    output: float
+    cache_read: float | None = None
+    cache_write: float | None = None
+
+
+def cost_usd(usage: Usage, price: Price) -> float:
+    """Cost of one answer in US dollars: fresh, cached-read and cache-write input each at its own price, reasoning as output."""
+    fresh = max(usage.input_tokens - usage.cache_read - usage.cache_write, 0)
+    read = price.input if price.cache_read is None else price.cache_read
+    write = price.input if price.cache_write is None else price.cache_write
+    return (fresh * price.input + usage.cache_read * read + usage.cache_write * write + usage.output_tokens * price.output) / 1e6

@@ -1,0 +1,126 @@
+"""The registry as immutable typed values: what the loader builds and routing, Envoy's configuration and telemetry read.
+
+One `Registry` is one snapshot: a request keeps the snapshot it started with, a reload builds a new one and swaps the reference.
+Durations are seconds, prices US dollars per million tokens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from extproc.core.dialect import Facts
+from extproc.core.usage import Price
+from extproc.providers.kinds import ProviderKind
+
+
+class Commit(StrEnum):
+    """When a streamed answer is let go: at its first content, or only when it is whole (then a cut in the middle still falls back)."""
+
+    FIRST_TOKEN = "first_token"
+    COMPLETE = "complete"
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """Where Envoy finds a key; never the key. Exactly one of `file` (absolute path), `env` (variable name) is set, or neither: no key is sent.
+
+    `name` is its name in the provider's pool, "" for a provider's single credential.
+    """
+
+    name: str = ""
+    file: str | None = None
+    env: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """Somebody's endpoint. `scheme`, `host`, `port`, `base_path` are its parsed URL (`base_path` has no trailing slash, may be "")."""
+
+    name: str
+    kind: ProviderKind
+    scheme: str
+    host: str
+    port: int
+    base_path: str
+    credentials: tuple[Credential, ...]
+    data_stays_in: frozenset[str] = frozenset()
+    envoy: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One model at one provider: one Envoy cluster per credential of the provider's pool.
+
+    `model` is the provider's name for it, or "*" for the client's own. `capabilities` are the needs it certainly lacks or has
+    ({need: bool}; absent = unknown = present). `price` None = unknown.
+    """
+
+    name: str
+    provider: Provider
+    model: str
+    facts: Facts
+    capabilities: dict[str, bool] = field(default_factory=dict)
+    price: Price | None = None
+    set_headers: tuple[tuple[str, str], ...] = ()
+    envoy: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def clusters(self) -> tuple[str, ...]:
+        """Envoy cluster names, one per credential: the target's name, or `target@credential` where the provider has a pool."""
+        return tuple(f"{self.name}@{c.name}" if c.name else self.name for c in self.provider.credentials)
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds. `unary_attempt` bounds one unanswered unary attempt; `first_token` and `stall` police streams; `deadline` the whole chain."""
+
+    unary_attempt: float = 120.0
+    first_token: float = 20.0
+    stall: float = 30.0
+    deadline: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """`total` upstream tries per request; `same_target` repeats of one target for a transient failure; `wait_at_most` seconds of Retry-After."""
+
+    total: int = 4
+    same_target: int = 1
+    wait_at_most: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rank:
+    """Targets of equal preference with their weights; the ranks of a model are its fallback order."""
+
+    targets: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A name that applications ask for. `name` or an alias may be a wildcard with one trailing `*`."""
+
+    name: str
+    aliases: tuple[str, ...]
+    ranks: tuple[Rank, ...]
+    timeouts: Timeouts
+    attempts: Attempts
+    commit: Commit
+    strict: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """One loaded registry file. `digest` is the first 12 hex digits of the SHA-256 of its bytes; `path` is where it came from."""
+
+    providers: dict[str, Provider]
+    targets: dict[str, Target]
+    models: dict[str, Model]
+    digest: str
+    path: str
+
+    def cluster_target(self, cluster: str) -> Target | None:
+        """The target behind an Envoy cluster name."""
+        return self.targets.get(cluster.partition("@")[0])
