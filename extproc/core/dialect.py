@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from extproc.core.errors import ApiError
-from extproc.core.ir import JSON, Event, Loss, Request, Response
+from extproc.core.ir import JSON, Event, Finish, Loss, MessageStart, Request, Response
+from extproc.core.usage import Usage
 
 
 class Need:
@@ -96,6 +97,39 @@ class StreamEncoder(Protocol):
     def losses(self) -> Sequence[Loss]: ...
 
 
+class StreamObserver(Protocol):
+    """Watches a same-dialect stream that passes through: raw bytes in, the bytes to pass on out, however they are cut.
+
+    `start` is the first event that names the answer (id, model); `content` turns true with the first content (`is_content`); `usage` is the
+    last count; `finish` None at the end of the body means a truncated stream; `error` is the first error reported inside the stream;
+    `ended` is the format's own clean end.
+    """
+
+    @property
+    def start(self) -> MessageStart | None: ...
+
+    @property
+    def content(self) -> bool: ...
+
+    @property
+    def usage(self) -> Usage | None: ...
+
+    @property
+    def finish(self) -> Finish | None: ...
+
+    @property
+    def error(self) -> ApiError | None: ...
+
+    @property
+    def ended(self) -> bool: ...
+
+    def feed(self, data: bytes) -> bytes: ...
+
+    def close(self) -> bytes:
+        """The body has ended: what was still held back."""
+        ...
+
+
 class Dialect(Protocol):
     """One wire format."""
 
@@ -132,6 +166,11 @@ class Dialect(Protocol):
     def stream_decoder(self) -> StreamDecoder: ...
 
     def stream_encoder(self, reply: Reply) -> StreamEncoder: ...
+
+    def stream_observer(self, *, hide_usage: bool) -> StreamObserver:
+        """Watches a stream that needs no translation. `hide_usage`: the client did not ask for a usage chunk, so take out the one that
+        `splice_request` asked for. Dialects that always report usage pass every byte on: `core.observe.DecodingObserver(decoder)`."""
+        ...
 
     def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
         """Total: HTML pages, empty bodies and foreign envelopes too."""
