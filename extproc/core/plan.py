@@ -1,0 +1,95 @@
+"""What the route stage tells the attempts: the one thing that travels between stages, in Envoy's dynamic metadata.
+
+Stages of one request may run in different server processes, and Envoy repeats metadata in every message, so the plan is small (under 2 KB)
+and complete: an attempt needs the plan, the original body and the registry, nothing else. It is one JSON string in the namespace
+`envoy.llm`, beside `priority_groups`, the list that Envoy's cluster specifier reads and that a failed attempt may rewrite.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import orjson
+
+NAMESPACE = "envoy.llm"
+ATTEMPTS_NAMESPACE = "envoy.llm.attempts"
+
+
+@dataclass(slots=True)
+class Plan:
+    """One request's decision. Times are seconds, `deadline_at` is Unix time; `digest` names the registry that made it.
+
+    `asked` is the model name in the client's body, `model` the registry's model. `headers` are the client's headers that some dialects
+    pass on (anthropic-version, anthropic-beta, …). `span` is trace id, span id and flags of the `chat` span, or "".
+    """
+
+    model: str
+    asked: str
+    dialect: str
+    stream: bool
+    complete: bool
+    total: int
+    same: int
+    wait: float
+    first_token: float
+    stall: float
+    unary: float
+    deadline_at: float
+    digest: str
+    rid: str
+    span: str = ""
+    query: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def dumps(self) -> str:
+        return orjson.dumps(asdict(self)).decode()
+
+    @staticmethod
+    def loads(text: str) -> Plan:
+        """Raises KeyError, TypeError or ValueError on anything that `dumps` did not write."""
+        return Plan(**orjson.loads(text))
+
+    @property
+    def whole(self) -> bool:
+        """Does nothing flow to the client until the answer is complete?"""
+        return self.complete or not self.stream
+
+
+def groups(clusters: list[str]) -> list[dict[str, Any]]:
+    """The value of `priority_groups`: attempt n goes to group n-1. Names must be unique, so they are numbered."""
+    return [{"name": f"g{i}", "clusters": [{"cluster_name": c, "weight": 1}]} for i, c in enumerate(clusters)]
+
+
+def clusters_of(value: Any) -> list[str]:
+    """The cluster names in a `priority_groups` value as it comes back from metadata."""
+    return [g["clusters"][0]["cluster_name"] for g in value or ()]
+
+
+@dataclass(slots=True)
+class AttemptNote:
+    """What one attempt tells the return stage, under the key `a<n>` of `envoy.llm.attempts`. Written when it starts and when it is judged.
+
+    `verdict` "" means that nothing was judged: Envoy ended the attempt itself (reset, no connection, time-out) or it is under way.
+    `started` and `ended` are Unix times.
+    """
+
+    n: int
+    cluster: str
+    started: float
+    verdict: str = ""
+    status: int = 0
+    kind: str = ""
+    message: str = ""
+    ended: float = 0.0
+    retry_after: float = 0.0
+    losses: list[str] = field(default_factory=list)
+
+    def dumps(self) -> str:
+        return orjson.dumps(asdict(self)).decode()
+
+
+def attempt_notes(metadata: dict[str, dict[str, Any]]) -> list[AttemptNote]:
+    """The attempts so far, in order."""
+    notes = [AttemptNote(**orjson.loads(v)) for k, v in metadata.get(ATTEMPTS_NAMESPACE, {}).items() if k[:1] == "a" and isinstance(v, str)]
+    return sorted(notes, key=lambda note: note.n)

@@ -1,0 +1,56 @@
+"""Which clusters to leave out of new chains: those that cool down for our reasons, and those that Envoy's outlier detection ejected.
+
+Soft state of one server process: a second process learns the same from its own attempts and the same Envoy. Time is handed in (seconds of
+any monotonic clock).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+
+
+class Out(Enum):
+    """Why a cluster is left out."""
+
+    LIMITED = "cooling down after a rate limit"
+    KEY_REFUSED = "cooling down after the provider refused its key or configuration"
+    EJECTED = "ejected by Envoy's outlier detection"
+    INACTIVE = "its Envoy cluster is not active yet"
+
+
+class Health:
+    """`why(cluster)` is None for a usable cluster. `ejected` and `active` are replaced whole by the reader of Envoy's admin interface."""
+
+    __slots__ = ("_clock", "_cooling", "active", "ejected")
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._cooling: dict[str, tuple[float, Out]] = {}
+        self.ejected: frozenset[str] = frozenset()
+        self.active: frozenset[str] | None = None
+        """Clusters that Envoy reports; None while unknown (no admin socket): all count as active."""
+
+    def cool_down(self, cluster: str, seconds: float, why: Out) -> None:
+        """Leave `cluster` out for `seconds` from now; never shortens a longer cool-down."""
+        until = self._clock() + min(seconds, 3600.0)
+        if until > self._cooling.get(cluster, (0.0, why))[0]:
+            self._cooling[cluster] = (until, why)
+
+    def recovered(self, cluster: str) -> None:
+        """`cluster` answered: whatever it cooled down for is over."""
+        self._cooling.pop(cluster, None)
+
+    def why(self, cluster: str) -> tuple[Out, float] | None:
+        """(reason, seconds left) if `cluster` should be left out, else None. Seconds are 0 where Envoy decides."""
+        cooling = self._cooling.get(cluster)
+        if cooling is not None:
+            left = cooling[0] - self._clock()
+            if left > 0:
+                return cooling[1], left
+            del self._cooling[cluster]
+        if self.active is not None and cluster not in self.active:
+            return Out.INACTIVE, 0.0
+        if cluster in self.ejected:
+            return Out.EJECTED, 0.0
+        return None
