@@ -265,6 +265,9 @@ class Request:
     knobs: dict[str, JSON] = field(default_factory=dict)
     extra: dict[str, JSON] = field(default_factory=dict)
     extra_from: str = ""
+    losses: list[Loss] = field(default_factory=list)
+    """What decoding could not keep (members inside messages and tools that the canonical form lacks). Whoever asks for the translation adds
+    them to `Encoded.losses`; encoders do not repeat them."""
 
 
 @dataclass(slots=True)
