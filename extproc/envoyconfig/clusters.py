@@ -1,0 +1,156 @@
+"""Clusters: one per target and credential, one for the ext_proc server, one for the trace collector."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import posixpath
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from extproc.envoyconfig import filters, wire
+from extproc.envoyconfig.merge import merge, merge_all
+from extproc.envoyconfig.options import Options
+from extproc.envoyconfig.sources import Sources
+from extproc.registry.types import Credential, Registry, Target
+
+OTEL_CLUSTER = "otel"
+
+
+def provider_clusters(registry: Registry, options: Options, sources: Sources) -> list[dict[str, Any]]:
+    """In the registry's order."""
+    return [
+        _provider_cluster(name, target, credential, options, sources)
+        for target in registry.targets.values()
+        for name, credential in zip(target.clusters, target.provider.credentials, strict=True)
+    ]
+
+
+def secrets(registry: Registry) -> dict[str, dict[str, Any]]:
+    """File name below `sds/` → its content, for every cluster that has a key."""
+    found = {}
+    for target in registry.targets.values():
+        for name, credential in zip(target.clusters, target.provider.credentials, strict=True):
+            source = _data_source(credential)
+            if source is not None:
+                secret = {wire.TYPE: wire.SECRET, "name": _secret_name(name, credential), "generic_secret": {"secret": source}}
+                found[secret_file(name)] = {"resources": [secret]}
+    return found
+
+
+def secret_file(cluster: str) -> str:
+    """The cluster's name as a file name."""
+    return f"{quote(cluster, safe='@')}.yaml"
+
+
+def ext_proc_cluster(options: Options, sources: Sources) -> dict[str, Any]:
+    """One Unix socket per server process; the stages of one request may land on different ones."""
+    window = options.buffer_bytes
+    http = {
+        wire.HTTP_OPTIONS: {
+            wire.TYPE: wire.HTTP_OPTIONS_TYPE,
+            # More than an attempt can hold: an upstream ext_proc stream that meets its window ends the process.
+            "explicit_http_config": {
+                "http2_protocol_options": {"initial_stream_window_size": window, "initial_connection_window_size": 2 * window},
+            },
+        }
+    }
+    sockets = [{"endpoint": {"address": {"pipe": {"path": path}}}} for path in options.server_sockets]
+    ours = {
+        "name": filters.EXT_PROC_CLUSTER,
+        "type": "STATIC",
+        "lb_policy": "ROUND_ROBIN",
+        "per_connection_buffer_limit_bytes": window,
+        "typed_extension_protocol_options": http,
+        "load_assignment": {"cluster_name": filters.EXT_PROC_CLUSTER, "endpoints": [{"lb_endpoints": sockets}]},
+    }
+    return merge_all({"name": filters.EXT_PROC_CLUSTER, "type": "STATIC"}, sources.ext_proc.data.get("cluster"), ours)
+
+
+def otel_cluster(options: Options) -> dict[str, Any]:
+    """The collector that Envoy's own spans go to."""
+    assert options.otlp is not None
+    url = urlsplit(options.otlp.url)
+    host, port = url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
+    cluster: dict[str, Any] = {"name": OTEL_CLUSTER, "connect_timeout": "2s", **_address(OTEL_CLUSTER, host, port)}
+    if options.otlp.grpc:
+        options_of_http: dict[str, Any] = {"explicit_http_config": {"http2_protocol_options": {}}}
+        cluster["typed_extension_protocol_options"] = {wire.HTTP_OPTIONS: {wire.TYPE: wire.HTTP_OPTIONS_TYPE, **options_of_http}}
+    if url.scheme == "https":
+        cluster["transport_socket"] = merge(
+            _tls(host, options), {"typed_config": {"common_tls_context": {"alpn_protocols": ["h2" if options.otlp.grpc else "http/1.1"]}}}
+        )
+    return cluster
+
+
+def _provider_cluster(name: str, target: Target, credential: Credential, options: Options, sources: Sources) -> dict[str, Any]:
+    provider = target.provider
+    base = merge_all(sources.cluster.data, provider.envoy, target.envoy)
+    https = provider.scheme == "https"
+    if https:
+        base["transport_socket"] = merge(_tls(provider.host, options), base.get("transport_socket") or {})
+    else:
+        base.pop("transport_socket", None)
+    http = (base.get("typed_extension_protocol_options") or {}).get(wire.HTTP_OPTIONS) or {}
+    if not https and "auto_config" in http:
+        # ALPN is part of TLS.
+        plain = http.pop("auto_config").get("http_protocol_options") or {}
+        http["explicit_http_config"] = {"http_protocol_options": plain}
+    sds_file = posixpath.join(options.out_dir, "sds", secret_file(name))
+    secret = filters.secret_source(credential, sds_file)
+    injected = {"name": _secret_name(name, credential), "sds_config": secret} if secret is not None else None
+    chain = filters.attempt_chain(provider.kind, injected, dict(sources.ext_proc.data.get("attempt") or {}))
+    return merge_all(
+        {"name": name},
+        _address(name, provider.host, provider.port),
+        {"metadata": {"filter_metadata": {filters.PROVIDER: {"target": target.name, "provider": provider.name, "dialect": provider.kind.dialect}}}},
+        {"per_connection_buffer_limit_bytes": options.buffer_bytes},
+        base,
+        {"typed_extension_protocol_options": {wire.HTTP_OPTIONS: {wire.TYPE: wire.HTTP_OPTIONS_TYPE, "http_filters": chain}}},
+    )
+
+
+def _address(cluster: str, host: str, port: int) -> dict[str, Any]:
+    """Type and endpoint. The host name stands in the endpoint, too: the SNI is taken from there."""
+    host = host.strip("[]")
+    endpoint = {"hostname": host, "address": {"socket_address": {"address": host, "port_value": port}}}
+    return {
+        "type": "STATIC" if is_ip(host) else "STRICT_DNS",
+        "load_assignment": {"cluster_name": cluster, "endpoints": [{"lb_endpoints": [{"endpoint": endpoint}]}]},
+    }
+
+
+def _tls(host: str, options: Options) -> dict[str, Any]:
+    """The peer must prove to be `host`. Never `auto_sni`: the name of the first attempt would be sent to every later provider."""
+    host = host.strip("[]")
+    validation: dict[str, Any] = {"trusted_ca": {"filename": options.ca_file}}
+    config: dict[str, Any] = {wire.TYPE: wire.UPSTREAM_TLS}
+    if is_ip(host):
+        validation["match_typed_subject_alt_names"] = [{"san_type": "IP_ADDRESS", "matcher": {"exact": host}}]
+    else:
+        config |= {"auto_host_sni": True, "auto_sni_san_validation": True}
+    config["common_tls_context"] = {"validation_context": validation}
+    return {"name": wire.TLS_SOCKET, "typed_config": config}
+
+
+def is_ip(host: str) -> bool:
+    """Whether `host` is an address and not a name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _data_source(credential: Credential) -> dict[str, Any] | None:
+    if credential.file is not None:
+        return {"filename": credential.file}
+    if credential.env is not None:
+        return {"environment_variable": credential.env}
+    return None
+
+
+def _secret_name(cluster: str, credential: Credential) -> str:
+    """Changes with the key's place: Envoy reads an SDS file again only for a name that it does not know yet."""
+    place = hashlib.sha256(f"{credential.file}\0{credential.env}".encode()).hexdigest()[:8]
+    return f"{cluster}.{place}"

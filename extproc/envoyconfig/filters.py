@@ -1,0 +1,151 @@
+"""The HTTP filters that the design rests on: the two ext_proc filters, the header mutations around them, the credential injector.
+
+Nothing here is open to the YAML files but the time limits. The modes of the attempt filter are the ones that Envoy survives: a request body
+in a streaming mode, or an answer beyond the buffers, in an upstream ext_proc filter ends the process.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from typing import Any
+
+from extproc.envoyconfig import headers, wire
+from extproc.providers.kinds import ProviderKind
+from extproc.registry.types import Credential
+
+EXT_PROC_CLUSTER = "ext_proc"
+ROUTE_FILTER = "ext_proc.route"
+ATTEMPT_FILTER = "ext_proc.attempt"
+PLAN = "envoy.llm"
+"""Dynamic metadata: the plan of the request, written by the route stage, read by each attempt. Envoy reads `priority_groups` of it."""
+ATTEMPTS = "envoy.llm.attempts"
+"""Dynamic metadata: what the attempts leave for the return stage. Small, because it travels in every message."""
+PROVIDER = "envoy.llm.provider"
+"""Cluster metadata: which target, provider and dialect a cluster is."""
+
+_MUTATION_RULES = {"allow_all_routing": True, "allow_envoy": True}
+
+
+def route_chain(limits: dict[str, Any]) -> list[dict[str, Any]]:
+    """Downstream: what the application may not say goes, the ext_proc server reads the request and later sees the answer, the router sends."""
+    return [
+        _mutation("arrival", headers.arrival_mutations()),
+        wire.named(
+            ROUTE_FILTER,
+            wire.EXT_PROC,
+            {
+                "grpc_service": _grpc_service("route"),
+                "message_timeout": "5s",
+                **limits,
+                **_always(),
+                # At response_headers the server picks how it sees the body: STREAMED, FULL_DUPLEX_STREAMED or BUFFERED.
+                "allow_mode_override": True,
+                "route_cache_action": "DEFAULT",
+                "processing_mode": {
+                    "request_header_mode": "SEND",
+                    "request_body_mode": "BUFFERED",
+                    "response_header_mode": "SEND",
+                    "response_body_mode": "NONE",
+                    "request_trailer_mode": "SKIP",
+                    "response_trailer_mode": "SKIP",
+                },
+                "request_attributes": ["request.id"],
+                "response_attributes": ["xds.cluster_name", "upstream.request_attempt_count"],
+                "metadata_options": {"receiving_namespaces": {"untyped": [PLAN]}, "forwarding_namespaces": {"untyped": [ATTEMPTS]}},
+            },
+        ),
+        wire.named("envoy.filters.http.router", wire.ROUTER, {"suppress_envoy_headers": True}),
+    ]
+
+
+def attempt_chain(kind: ProviderKind, secret: dict[str, Any] | None, limits: dict[str, Any]) -> list[dict[str, Any]]:
+    """Upstream, once per attempt, in this order: translate, remove every key, inject this provider's, remove what is ours, send."""
+    chain = [
+        wire.named(
+            ATTEMPT_FILTER,
+            wire.EXT_PROC,
+            {
+                "grpc_service": _grpc_service("attempt"),
+                **limits,
+                **_always(),
+                # The gate: the server answers response_headers when it has seen enough of the body, then ends its call.
+                "send_body_without_waiting_for_header_response": True,
+                "processing_mode": {
+                    "request_header_mode": "SEND",
+                    "request_body_mode": "BUFFERED",
+                    "response_header_mode": "SEND",
+                    "response_body_mode": "STREAMED",
+                    "request_trailer_mode": "SKIP",
+                    "response_trailer_mode": "SKIP",
+                },
+                "request_attributes": ["xds.cluster_name", "upstream.request_attempt_count", "xds.route_name"],
+                "metadata_options": {
+                    "forwarding_namespaces": {"untyped": [PLAN]},
+                    "receiving_namespaces": {"untyped": [PLAN, ATTEMPTS]},
+                    "cluster_metadata_forwarding_namespaces": {"untyped": [PROVIDER]},
+                },
+            },
+        ),
+        _mutation("clean", headers.clean_mutations()),
+    ]
+    if secret is not None:
+        chain.append(_injector(kind, secret))
+    chain.append(_mutation("strip", headers.strip_mutations()))
+    chain.append(wire.named("envoy.filters.http.upstream_codec", wire.UPSTREAM_CODEC))
+    return chain
+
+
+def secret_source(credential: Credential, sds_file: str) -> dict[str, Any] | None:
+    """Where the injector's secret comes from: an SDS file that names the key's file or its variable. None without a key."""
+    if credential.file is not None:
+        # Envoy reads the key again when anything is renamed in its directory: a file put in place, or the link that Kubernetes swaps.
+        return {"path_config_source": {"path": sds_file, "watched_directory": {"path": posixpath.dirname(credential.file)}}}
+    if credential.env is not None:
+        return {"path_config_source": {"path": sds_file}}
+    return None
+
+
+def _injector(kind: ProviderKind, secret: dict[str, Any]) -> dict[str, Any]:
+    generic: dict[str, Any] = {"header": kind.auth_header, "credential": secret}
+    if kind.auth_prefix:
+        generic["header_value_prefix"] = kind.auth_prefix
+    return wire.named(
+        "credential",
+        wire.CREDENTIAL_INJECTOR,
+        {
+            "overwrite": True,
+            # Without its key the request goes out and the provider says 401: a verdict, so the next target answers. Refusing here would be final.
+            "allow_request_without_credential": True,
+            "credential": wire.named("envoy.http.injected_credentials.generic", wire.GENERIC_CREDENTIAL, generic),
+        },
+    )
+
+
+def _always() -> dict[str, Any]:
+    return {
+        "failure_mode_allow": False,
+        "status_on_error": {"code": 503},
+        "emit_client_span": False,
+        "mutation_rules": dict(_MUTATION_RULES),
+        "forward_rules": headers.disallowed(),
+    }
+
+
+def _grpc_service(stage: str) -> dict[str, Any]:
+    return {
+        "envoy_grpc": {"cluster_name": EXT_PROC_CLUSTER},
+        "timeout": "0s",
+        "initial_metadata": [{"key": "x-stage", "value": stage}],
+        # A dead process: the next one. Without a back-off of its own Envoy would wait up to a second.
+        "retry_policy": {
+            "num_retries": 2,
+            "retry_on": "connect-failure,unavailable,reset",
+            "retry_back_off": {"base_interval": "0.005s", "max_interval": "0.02s"},
+            "retry_host_predicate": [wire.named("envoy.retry_host_predicates.previous_hosts", wire.PREVIOUS_HOSTS)],
+            "host_selection_retry_max_attempts": 5,
+        },
+    }
+
+
+def _mutation(name: str, mutations: list[dict[str, Any]]) -> dict[str, Any]:
+    return wire.named(name, wire.HEADER_MUTATION, {"mutations": {"request_mutations": mutations}})

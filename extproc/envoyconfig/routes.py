@@ -1,0 +1,64 @@
+"""The two routes. They differ in how long a provider may be silent; the cluster is chosen per request and per attempt from dynamic metadata."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from extproc.envoyconfig import wire
+from extproc.envoyconfig.filters import PLAN
+from extproc.envoyconfig.merge import merge_all
+from extproc.envoyconfig.options import Options
+from extproc.envoyconfig.sources import Sources
+
+ROUTE_CONFIG = "llm"
+WHOLE, STREAM = "whole", "stream"
+ROUTE_HEADER = "x-llm-route"
+RETRY_HEADER = "x-llm-retry"
+PAUSE_HEADER = "x-llm-backoff"
+NO_PLAN = "no-plan"
+"""A cluster that does not exist: a request without a plan goes nowhere (503), never to whichever target is first."""
+
+
+def route_configuration(options: Options, sources: Sources) -> dict[str, Any]:
+    """Routes.yaml with what the design needs laid over it."""
+    data = sources.routes.data
+    host = merge_all(
+        {"name": ROUTE_CONFIG},
+        data.get("virtual_host"),
+        {
+            "domains": ["*"],
+            "request_body_buffer_limit": options.max_body_bytes,
+            "routes": [
+                {"match": {"prefix": "/", "headers": [{"name": ROUTE_HEADER, "string_match": {"exact": WHOLE}}]}, **_route(WHOLE, data)},
+                {"match": {"prefix": "/"}, **_route(STREAM, data)},
+            ],
+        },
+    )
+    return {wire.TYPE: wire.ROUTE_CONFIGURATION, "name": ROUTE_CONFIG, "validate_clusters": False, "virtual_hosts": [host]}
+
+
+def _route(name: str, data: dict[str, Any]) -> dict[str, Any]:
+    action = merge_all(
+        {"timeout": "0s"},
+        data.get("both"),
+        data.get(name),
+        {
+            "inline_cluster_specifier_plugin": {
+                "extension": wire.named(
+                    "envoy.router.cluster_specifier_plugin.priority_group",
+                    wire.PRIORITY_GROUP,
+                    {
+                        "override_metadata_namespace": PLAN,
+                        "priority_groups": [{"name": NO_PLAN, "clusters": [{"cluster_name": NO_PLAN, "weight": 1}]}],
+                    },
+                )
+            },
+            "retry_policy": {
+                "retriable_headers": [{"name": RETRY_HEADER, "present_match": True}],
+                "refresh_cluster_on_retry": True,
+                # Our own header, so that the provider's retry-after stays for the client.
+                "rate_limited_retry_back_off": {"reset_headers": [{"name": PAUSE_HEADER, "format": "SECONDS"}]},
+            },
+        },
+    )
+    return {"name": name, "route": action}

@@ -1,0 +1,47 @@
+"""Puts rendered files where Envoy watches: each by rename, so that it never reads half a file, and only those that changed.
+
+Secrets first (a cluster that names an SDS file that is not there stops Envoy from starting), then clusters, then routes, then the bootstrap, which is
+read at start only. Secrets that nobody names any more go last.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from extproc.envoyconfig.render import BOOTSTRAP, CDS, RDS
+
+_LAST = (CDS, RDS, BOOTSTRAP)
+
+
+def write(files: dict[str, bytes], directory: Path) -> list[str]:
+    """Writes what differs; returns the names written and removed, in that order. Directories are private (0700), files 0600."""
+    secrets = directory / "sds"
+    for folder in (directory, secrets):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    changed = []
+    for name in sorted(files, key=lambda name: (_LAST.index(name) if name in _LAST else -1, name)):
+        target = directory / name
+        if target.is_file() and target.read_bytes() == files[name]:
+            continue
+        _replace(target, files[name])
+        changed.append(name)
+    for stale in sorted(secrets.glob("*.yaml")):
+        if f"sds/{stale.name}" not in files:
+            stale.unlink()
+            changed.append(f"sds/{stale.name}")
+    return changed
+
+
+def _replace(target: Path, content: bytes) -> None:
+    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
