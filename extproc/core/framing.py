@@ -14,6 +14,9 @@ from extproc.core.errors import UpstreamFormatError
 MAX_EVENT = 32 << 20
 """Bytes. The largest single event seen from a provider is an image of some MB inside one Gemini chunk."""
 
+_BOM = b"\xef\xbb\xbf"
+_TOO_LARGE = f"one stream event is larger than {MAX_EVENT} bytes"
+
 
 class SSE(NamedTuple):
     """One event: its `event:` name ("" if none) and its data lines joined by newlines."""
@@ -47,24 +50,25 @@ class SSEParser:
             self._skip_lf = False
         tail = self._tail
         tail += data
-        if len(tail) > MAX_EVENT:
-            raise UpstreamFormatError(f"one stream event is larger than {MAX_EVENT} bytes")
-        if self._first and len(tail) >= 3:
+        if self._first:
+            if len(tail) < len(_BOM) and _BOM.startswith(tail):
+                return []
             self._first = False
-            if tail.startswith(b"\xef\xbb\xbf"):
-                del tail[:3]
+            if tail.startswith(_BOM):
+                del tail[: len(_BOM)]
         if b"\r" in data:
-            return self._lines_cr()
-        end = tail.rfind(b"\n", self._scanned)
-        if end < 0:
+            out = self._lines_cr()
+        else:
+            out = []
+            end = tail.rfind(b"\n", self._scanned)
+            if end >= 0:
+                block = bytes(tail[:end])
+                del tail[: end + 1]
+                for line in block.split(b"\n"):
+                    self._line(line, out)
             self._scanned = len(tail)
-            return []
-        block = bytes(tail[:end])
-        del tail[: end + 1]
-        self._scanned = 0
-        out: list[SSE] = []
-        for line in block.split(b"\n"):
-            self._line(line, out)
+        if len(tail) + self._size > MAX_EVENT:
+            raise UpstreamFormatError(_TOO_LARGE)
         return out
 
     def _lines_cr(self) -> list[SSE]:
@@ -92,14 +96,18 @@ class SSEParser:
             return
         if line.startswith(b"data:"):
             value = line[6:] if line[5:6] == b" " else line[5:]
-            self._size += len(value)
-            if self._size > MAX_EVENT:
-                raise UpstreamFormatError(f"one stream event is larger than {MAX_EVENT} bytes")
-            self._data.append(value)
+            self._more(value)
         elif line.startswith(b"event:"):
             self._event = line[6:].strip().decode("utf-8", "replace")
         elif line == b"data":
-            self._data.append(b"")
+            self._more(b"")
+
+    def _more(self, value: bytes) -> None:
+        """One more data line. Its line end counts too: many empty lines are an event that grows."""
+        self._size += len(value) + 1
+        if self._size > MAX_EVENT:
+            raise UpstreamFormatError(_TOO_LARGE)
+        self._data.append(value)
 
     def close(self) -> list[SSE]:
         """The body ended: a last line and a last event count even without their line ends."""
@@ -107,6 +115,7 @@ class SSEParser:
         if self._tail:
             self._line(bytes(self._tail), out)
             self._tail.clear()
+            self._scanned = 0
         self._line(b"", out)
         return out
 
