@@ -9,6 +9,7 @@ from __future__ import annotations
 import posixpath
 from typing import Any
 
+from extproc.core.plan import ATTEMPTS_NAMESPACE, NAMESPACE
 from extproc.envoyconfig import headers, wire
 from extproc.providers.kinds import ProviderKind
 from extproc.registry.types import Credential
@@ -16,10 +17,6 @@ from extproc.registry.types import Credential
 EXT_PROC_CLUSTER = "ext_proc"
 ROUTE_FILTER = "ext_proc.route"
 ATTEMPT_FILTER = "ext_proc.attempt"
-PLAN = "envoy.llm"
-"""Dynamic metadata: the plan of the request, written by the route stage, read by each attempt. Envoy reads `priority_groups` of it."""
-ATTEMPTS = "envoy.llm.attempts"
-"""Dynamic metadata: what the attempts leave for the return stage. Small, because it travels in every message."""
 PROVIDER = "envoy.llm.provider"
 """Cluster metadata: which target, provider and dialect a cluster is."""
 
@@ -51,11 +48,16 @@ def route_chain(limits: dict[str, Any]) -> list[dict[str, Any]]:
                 },
                 "request_attributes": ["request.id"],
                 "response_attributes": ["xds.cluster_name", "upstream.request_attempt_count"],
-                "metadata_options": {"receiving_namespaces": {"untyped": [PLAN]}, "forwarding_namespaces": {"untyped": [ATTEMPTS]}},
+                "metadata_options": {"receiving_namespaces": {"untyped": [NAMESPACE]}, "forwarding_namespaces": {"untyped": [ATTEMPTS_NAMESPACE]}},
             },
         ),
-        wire.named("envoy.filters.http.router", wire.ROUTER, {"suppress_envoy_headers": True}),
+        router(),
     ]
+
+
+def router() -> dict[str, Any]:
+    """The last downstream filter."""
+    return wire.named("envoy.filters.http.router", wire.ROUTER, {"suppress_envoy_headers": True})
 
 
 def attempt_chain(kind: ProviderKind, secret: dict[str, Any] | None, limits: dict[str, Any]) -> list[dict[str, Any]]:
@@ -80,8 +82,8 @@ def attempt_chain(kind: ProviderKind, secret: dict[str, Any] | None, limits: dic
                 },
                 "request_attributes": ["xds.cluster_name", "upstream.request_attempt_count", "xds.route_name"],
                 "metadata_options": {
-                    "forwarding_namespaces": {"untyped": [PLAN]},
-                    "receiving_namespaces": {"untyped": [PLAN, ATTEMPTS]},
+                    "forwarding_namespaces": {"untyped": [NAMESPACE]},
+                    "receiving_namespaces": {"untyped": [NAMESPACE, ATTEMPTS_NAMESPACE]},
                     "cluster_metadata_forwarding_namespaces": {"untyped": [PROVIDER]},
                 },
             },

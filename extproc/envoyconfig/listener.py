@@ -5,11 +5,12 @@ from __future__ import annotations
 import posixpath
 from typing import Any
 
+from extproc.core.plan import NAMESPACE
 from extproc.envoyconfig import filters, replies, wire
 from extproc.envoyconfig.clusters import OTEL_CLUSTER
 from extproc.envoyconfig.merge import merge, merge_all
 from extproc.envoyconfig.options import Options, Otlp
-from extproc.envoyconfig.routes import ROUTE_CONFIG
+from extproc.envoyconfig.routes import ROUTE_CONFIG, UPGRADE
 from extproc.envoyconfig.sources import Sources
 
 LISTENER = "llm"
@@ -39,6 +40,8 @@ def _manager(options: Options, sources: Sources) -> dict[str, Any]:
     local = data.get("local_reply_config") or {}
     data["local_reply_config"] = {**local, "mappers": replies.mappers(local.get("mappers") or [])}
     data["http_filters"] = filters.route_chain(dict(sources.ext_proc.data.get("route") or {}))
+    # Without a chain of its own a refused upgrade would be shown to the ext_proc server, as a request of which it saw no beginning.
+    data["upgrade_configs"] = [{"upgrade_type": UPGRADE, "filters": [filters.router()]}]
     rds = posixpath.join(options.out_dir, "rds.yaml")
     data["rds"] = {
         "route_config_name": ROUTE_CONFIG,
@@ -77,7 +80,7 @@ def _tracing(options: Options, otlp: Otlp) -> dict[str, Any]:
         "operation": "llm %REQ(:METHOD)%",
         "upstream_operation": "llm attempt %UPSTREAM_CLUSTER%",
         "custom_tags": [
-            {"tag": "gen_ai.request.model", "value": f"%DYNAMIC_METADATA({filters.PLAN}:model)%"},
+            {"tag": "gen_ai.request.model", "value": f"%DYNAMIC_METADATA({NAMESPACE}:model)%"},
             {"tag": "llm.attempt", "value": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%", "value_type": "INT"},
         ],
         "provider": wire.named("envoy.tracers.opentelemetry", wire.OPENTELEMETRY, provider),

@@ -1,7 +1,7 @@
 """Envoy's own answers in JSON that the OpenAI and the Anthropic SDK both read: `{"type": "error", "error": {type, message, code}}`.
 
-The first mapper that matches wins. `x-llm-local: 1` tells the return stage that the answer is Envoy's and not the provider's; it takes the
-header off. There is no default format, and no mapper of ours takes details that begin with `llm_`: those are the ext_proc server's own
+The first mapper that matches wins. `x-llm-local` tells the return stage that the answer is Envoy's and not the provider's; it takes the
+header off. Its value is Envoy's RESPONSE_CODE_DETAILS. There is no default format, and no mapper of ours takes details that begin with `llm_`: those are the ext_proc server's own
 answers. Messages are fixed where Envoy's text would tell addresses of the network behind it.
 """
 
@@ -28,6 +28,7 @@ class _Reply:
     message: str = "%LOCAL_REPLY_BODY%"
     status: int | None = None
     retry_after: str | None = None
+    local: str = "%RESPONSE_CODE_DETAILS%"
 
 
 _DETAILS = "response.code_details"
@@ -40,6 +41,8 @@ _REPLIES: tuple[_Reply, ...] = (
         "The gateway cannot handle this request right now. Try again.",
         status=503,
         retry_after="1",
+        # No return stage will take this one off, and the details name our sockets.
+        local="ext_proc_error",
     ),
     _Reply(
         f"{_DETAILS} == 'overload'", ErrorKind.OVERLOADED, "overloaded_error", "The gateway is overloaded. Try again.", status=503, retry_after="1"
@@ -73,7 +76,7 @@ _REPLIES: tuple[_Reply, ...] = (
 
 def mappers(own: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """`own` are the operator's, which come first and get the mark too."""
-    return [_marked(mapper) for mapper in own] + [_marked(_mapper(reply)) for reply in _REPLIES]
+    return [_marked(mapper) for mapper in own] + [_marked(_mapper(reply), reply.local) for reply in _REPLIES]
 
 
 def _mapper(reply: _Reply) -> dict[str, Any]:
@@ -87,9 +90,9 @@ def _mapper(reply: _Reply) -> dict[str, Any]:
     return mapper
 
 
-def _marked(mapper: dict[str, Any]) -> dict[str, Any]:
+def _marked(mapper: dict[str, Any], local: str = "%RESPONSE_CODE_DETAILS%") -> dict[str, Any]:
     marked: dict[str, Any] = merge({}, mapper)
-    marked["headers_to_add"] = [*marked.get("headers_to_add", []), _header(LOCAL_HEADER, "1")]
+    marked["headers_to_add"] = [*marked.get("headers_to_add", []), _header(LOCAL_HEADER, local)]
     return marked
 
 

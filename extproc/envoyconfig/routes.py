@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from extproc.core.plan import NAMESPACE
 from extproc.envoyconfig import wire
-from extproc.envoyconfig.filters import PLAN
 from extproc.envoyconfig.merge import merge_all
 from extproc.envoyconfig.options import Options
+from extproc.envoyconfig.replies import UPGRADE_REFUSED
 from extproc.envoyconfig.sources import Sources
 
 ROUTE_CONFIG = "llm"
+UPGRADE = "websocket"
 WHOLE, STREAM = "whole", "stream"
 ROUTE_HEADER = "x-llm-route"
 RETRY_HEADER = "x-llm-retry"
@@ -29,12 +31,22 @@ def route_configuration(options: Options, sources: Sources) -> dict[str, Any]:
             "domains": ["*"],
             "request_body_buffer_limit": options.max_body_bytes,
             "routes": [
+                _no_upgrade(),
                 {"match": {"prefix": "/", "headers": [{"name": ROUTE_HEADER, "string_match": {"exact": WHOLE}}]}, **_route(WHOLE, data)},
                 {"match": {"prefix": "/"}, **_route(STREAM, data)},
             ],
         },
     )
     return {wire.TYPE: wire.ROUTE_CONFIGURATION, "name": ROUTE_CONFIG, "validate_clusters": False, "virtual_hosts": [host]}
+
+
+def _no_upgrade() -> dict[str, Any]:
+    """WebSocket and realtime clients are told so, whether or not the ext_proc server is there; `replies` makes it JSON."""
+    return {
+        "match": {"prefix": "/", "headers": [{"name": "upgrade", "string_match": {"exact": UPGRADE, "ignore_case": True}}]},
+        "name": "no-upgrade",
+        "direct_response": {"status": 501, "body": {"inline_string": UPGRADE_REFUSED}},
+    }
 
 
 def _route(name: str, data: dict[str, Any]) -> dict[str, Any]:
@@ -48,7 +60,7 @@ def _route(name: str, data: dict[str, Any]) -> dict[str, Any]:
                     "envoy.router.cluster_specifier_plugin.priority_group",
                     wire.PRIORITY_GROUP,
                     {
-                        "override_metadata_namespace": PLAN,
+                        "override_metadata_namespace": NAMESPACE,
                         "priority_groups": [{"name": NO_PLAN, "clusters": [{"cluster_name": NO_PLAN, "weight": 1}]}],
                     },
                 )
