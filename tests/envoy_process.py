@@ -31,7 +31,7 @@ from extproc.envoyconfig.sources import Sources, load_sources
 from extproc.envoyconfig.write import write
 from extproc.registry.types import Registry
 
-READY = "starting main dispatch loop"
+READY = "starting workers"
 STOP_SECONDS = 10.0
 
 
@@ -65,8 +65,8 @@ class EnvoyProcess:
         self._lines: dict[str, list[str]] = {"log": [], "out": []}
         self._ready = threading.Event()
         argv = binary.command(executable, directory, concurrency=1, longest_stream=1, log_level=log_level)
-        # The process and the server log at this level say when the listeners take connections.
-        argv += ["--component-log-level", f"main:{'info' if log_level == 'warning' else log_level}"]
+        if log_level == "warning":
+            argv += ["--component-log-level", "config:info"]  # says READY
         self._process = subprocess.Popen(
             argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, **(env or {})}, text=True, errors="replace"
         )

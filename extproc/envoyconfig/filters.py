@@ -23,10 +23,16 @@ PROVIDER = "envoy.llm.provider"
 _MUTATION_RULES = {"allow_all_routing": True, "allow_envoy": True}
 
 
-def route_chain(limits: dict[str, Any]) -> list[dict[str, Any]]:
+def route_chain(limits: dict[str, Any], max_body_bytes: int) -> list[dict[str, Any]]:
     """Downstream: what the application may not say goes, the ext_proc server reads the request and later sees the answer, the router sends."""
     return [
-        _mutation("arrival", headers.arrival_mutations()),
+        wire.named(
+            "edge",
+            wire.HEADER_MUTATION,
+            {"mutations": {"request_mutations": headers.arrival_mutations(), "response_mutations": headers.departure_mutations()}},
+        ),
+        # 413 above it. The buffers are larger: they hold answers, too.
+        wire.named("body_size_limit", wire.BODY_SIZE_LIMIT, {"max_request_bytes": max_body_bytes}),
         wire.named(
             ROUTE_FILTER,
             wire.EXT_PROC,

@@ -29,6 +29,9 @@ CREDENTIAL_PREFIXES: tuple[str, ...] = ("x-amz-", "x-goog-iam-")
 CLIENT_CONTROLS: tuple[str, ...] = ("x-llm-task", "x-llm-session")
 """The only x-llm-* headers that are believed from applications."""
 
+STAGE_MARKS: tuple[str, ...] = ("x-llm-retry", "x-llm-backoff", "x-llm-local", "x-llm-final")
+"""Response headers by which the stages tell each other something."""
+
 _NOT_FOR_PROVIDERS: tuple[str, ...] = (
     "x-request-id",
     "x-client-trace-id",
@@ -68,6 +71,11 @@ def arrival_mutations() -> list[dict[str, Any]]:
         _remove_prefix("x-envoy-"),
         {"append": {"header": {"key": "x-llm-span", "value": "%TRACE_ID%-%SPAN_ID%"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}},
     ]
+
+
+def departure_mutations() -> list[dict[str, Any]]:
+    """The marks between the stages, and what a provider's own Envoy says about itself, never reach an application."""
+    return [{"remove": name} for name in STAGE_MARKS] + [_remove_prefix("x-envoy-")]
 
 
 def all_but(prefix: str, kept: Iterable[str]) -> str:

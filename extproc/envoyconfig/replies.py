@@ -1,8 +1,8 @@
 """Envoy's own answers in JSON that the OpenAI and the Anthropic SDK both read: `{"type": "error", "error": {type, message, code}}`.
 
-The first mapper that matches wins. `x-llm-local` tells the return stage that the answer is Envoy's and not the provider's; it takes the
-header off. Its value is Envoy's RESPONSE_CODE_DETAILS. There is no default format, and no mapper of ours takes details that begin with `llm_`: those are the ext_proc server's own
-answers. Messages are fixed where Envoy's text would tell addresses of the network behind it.
+The first mapper that matches wins. `x-llm-local` tells the return stage that the answer is Envoy's and not the provider's: its value is
+Envoy's RESPONSE_CODE_DETAILS, and the return stage takes it off. There is no default format, and no mapper of ours takes details that begin
+with `llm_`: those are the ext_proc server's own answers. Messages are fixed where Envoy's text would tell addresses of the network behind it.
 """
 
 from __future__ import annotations
@@ -69,7 +69,12 @@ _REPLIES: tuple[_Reply, ...] = (
         "timeout_error",
         "The request took too long.",
     ),
-    _Reply(f"response.code < 500 && {_NOT_OURS}", ErrorKind.INVALID_REQUEST, "invalid_request_error"),
+    _Reply(
+        f"response.code < 500 && {_NOT_OURS}",
+        ErrorKind.INVALID_REQUEST,
+        "invalid_request_error",
+        "The gateway refused the request (%RESPONSE_CODE_DETAILS%).",
+    ),
     _Reply(_NOT_OURS, ErrorKind.UNAVAILABLE, "api_error", "The provider could not be reached."),
 )
 

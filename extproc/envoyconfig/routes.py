@@ -29,7 +29,7 @@ def route_configuration(options: Options, sources: Sources) -> dict[str, Any]:
         data.get("virtual_host"),
         {
             "domains": ["*"],
-            "request_body_buffer_limit": options.max_body_bytes,
+            "request_body_buffer_limit": options.buffer_bytes,
             "routes": [
                 _no_upgrade(),
                 {"match": {"prefix": "/", "headers": [{"name": ROUTE_HEADER, "string_match": {"exact": WHOLE}}]}, **_route(WHOLE, data)},

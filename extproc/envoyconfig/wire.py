@@ -15,6 +15,7 @@ EXT_PROC = _PREFIX + "envoy.extensions.filters.http.ext_proc.v3.ExternalProcesso
 HEADER_MUTATION = _PREFIX + "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation"
 CREDENTIAL_INJECTOR = _PREFIX + "envoy.extensions.filters.http.credential_injector.v3.CredentialInjector"
 GENERIC_CREDENTIAL = _PREFIX + "envoy.extensions.http.injected_credentials.generic.v3.Generic"
+BODY_SIZE_LIMIT = _PREFIX + "envoy.extensions.filters.http.body_size_limit.v3.BodySizeLimit"
 UPSTREAM_CODEC = _PREFIX + "envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec"
 ROUTER = _PREFIX + "envoy.extensions.filters.http.router.v3.Router"
 PRIORITY_GROUP = _PREFIX + "envoy.extensions.router.cluster_specifiers.priority_group.v3.PriorityGroupClusterSpecifier"

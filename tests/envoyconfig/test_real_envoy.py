@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import httpx
-import pytest
 
 from tests.envoy_process import running_envoy
 from tests.envoyconfig.registries import provider, registry, target
