@@ -63,12 +63,16 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What an encoder of answers needs besides the answer: a fallback `id`, the time, the model name to show, what the client asked for."""
+    """What an encoder of answers needs besides the answer: a fallback `id`, the time, the model name to show, what the client asked for.
+
+    `functions`: the client speaks Chat Completions' older form (`functions`, `function_call`) and must be answered in it.
+    """
 
     id: str
     created: int
     model: str
     include_usage: bool = True
+    functions: bool = False
 
 
 class StreamDecoder(Protocol):
@@ -143,6 +147,10 @@ class Dialect(Protocol):
     def needs(self, body: JSON) -> frozenset[str]:
         """What the parsed request depends on. Total: never raises, whatever the shape. Everything that makes `encode_request` of another
         dialect raise `UntranslatableError` is named here, so that such a target is filtered before it is tried."""
+        ...
+
+    def wants_usage(self, body: JSON) -> bool:
+        """Did the client of a stream ask for token counts? True where the format always reports them. Total."""
         ...
 
     def decode_request(self, body: JSON) -> Request:

@@ -8,9 +8,11 @@ and complete: an attempt needs the plan, the original body and the registry, not
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
+
+from extproc.core.errors import ApiError, ErrorKind
 
 NAMESPACE = "envoy.llm"
 ATTEMPTS_NAMESPACE = "envoy.llm.attempts"
@@ -21,7 +23,8 @@ class Plan:
     """One request's decision. Times are seconds, `deadline_at` is Unix time; `digest` names the registry that made it.
 
     `asked` is the model name in the client's body, `model` the registry's model. `headers` are the client's headers that some dialects
-    pass on (anthropic-version, anthropic-beta, …). `span` is trace id, span id and flags of the `chat` span, or "".
+    pass on (anthropic-version, anthropic-beta, …). `rid` is Envoy's request id; `key` is ours, random, and names the request inside one process.
+    `span` is the `chat` span's context as a traceparent, or "".
     """
 
     model: str
@@ -38,6 +41,7 @@ class Plan:
     deadline_at: float
     digest: str
     rid: str
+    key: str = ""
     span: str = ""
     query: str = ""
     headers: dict[str, str] = field(default_factory=dict)
@@ -83,7 +87,27 @@ class AttemptNote:
     message: str = ""
     ended: float = 0.0
     retry_after: float = 0.0
+    code: str | None = None
+    param: str | None = None
+    action: str = ""
+    cool_down: float = 0.0
     losses: list[str] = field(default_factory=list)
+
+    MESSAGE_LIMIT: ClassVar[int] = 400
+    """Characters of an error message that travel: metadata is repeated in every message of the request."""
+
+    def fail(self, error: ApiError) -> None:
+        """Keep what a later stage needs to repeat `error`."""
+        self.kind = error.kind.value
+        self.message = error.message[: self.MESSAGE_LIMIT]
+        self.code, self.param = error.code, error.param
+        self.retry_after = error.retry_after or 0.0
+
+    def error(self) -> ApiError:
+        """The error that this attempt ended with; a time-out if Envoy ended it without an answer."""
+        if not self.kind:
+            return ApiError(ErrorKind.TIMEOUT, "the provider did not answer")
+        return ApiError(ErrorKind(self.kind), self.message, code=self.code, param=self.param, retry_after=self.retry_after or None)
 
     def dumps(self) -> str:
         return orjson.dumps(asdict(self)).decode()

@@ -1,0 +1,52 @@
+"""Which headers cross the gateway: what of a client's request a provider may see, what of a provider's answer a client may see.
+
+The rule towards providers is a list of what passes, not of what is stopped: a header that nobody thought of (a cookie, an internal
+token, a tracing baggage) does not leave. Credentials never even reach this code: Envoy hides them from it and removes them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container, Mapping
+
+CLIENT_KEPT = ("anthropic-version", "anthropic-beta", "openai-beta")
+"""Headers of a client that its own dialect passes on to a provider of that dialect; each up to `KEPT_LIMIT` characters."""
+KEPT_LIMIT = 512
+
+_ENVOYS = ("x-envoy-", "x-llm-")
+_LEFT = frozenset({"content-length", "transfer-encoding", "host", "te", "x-request-id", "x-forwarded-proto", "traceparent", "tracestate"})
+"""Headers that Envoy still needs behind us; a later filter of every cluster strips them before the provider."""
+
+RESPONSE_REMOVED = (
+    "set-cookie",
+    "server",
+    "openai-organization",
+    "openai-project",
+    "anthropic-organization-id",
+    "alt-svc",
+    "strict-transport-security",
+    "x-llm-retry",
+    "x-llm-backoff",
+    "x-llm-local",
+    "x-llm-final",
+    "x-envoy-upstream-service-time",
+    "x-envoy-attempt-count",
+)
+"""Response headers that no client gets: the provider account's identity, its cookies, its host's transport policy, and our own marks."""
+
+_SAFE_SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+-]{0,255}", re.ASCII)
+
+
+def is_safe_segment(name: str) -> bool:
+    """May `name` stand as one segment of a URL path? Model names go into paths: no slash, percent, query, fragment, or dot segment."""
+    return _SAFE_SEGMENT.fullmatch(name) is not None and ".." not in name
+
+
+def kept(headers: Mapping[str, str]) -> dict[str, str]:
+    """The client's headers that travel in the plan."""
+    return {name: headers[name][:KEPT_LIMIT] for name in CLIENT_KEPT if name in headers}
+
+
+def foreign_headers(seen: Mapping[str, str], wanted: Container[str]) -> list[str]:
+    """The names among `seen` that a provider must not get: all but `wanted`, pseudo headers and what Envoy itself still needs."""
+    return [n for n in seen if n[:1] != ":" and n not in wanted and n not in _LEFT and not n.startswith(_ENVOYS)]

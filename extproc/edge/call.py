@@ -1,0 +1,129 @@
+"""One ext_proc stream over gRPC: reads Envoy's messages, drives an exchange, writes its answers, runs its timers.
+
+Events are handled in the order in which Envoy sent them. A timer that runs out while we wait for Envoy is handled at once; if it has something
+to say, that ends the call (every tick's answer does), so the interrupted read loses nothing. One that runs out while an event is
+in work waits for it. Large bodies are handled in a thread: parsing 10 MB must not hold up every other request for as long as it
+takes.
+
+A bug in a handler costs exactly one request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import Any
+
+import grpc
+
+from extproc.core.exchange import Abort, Action, AnyEvent, Arm, BodyEvent, Exchange, Finish, Tick
+from extproc.edge.wire import event_of, message_of
+
+LARGE = 128 << 10
+"""Bytes of body from which an event is handled in a thread; below it the hand-over costs more than the work."""
+
+Context = Any
+"""grpc.aio.ServicerContext; grpcio ships no types."""
+
+Fault = Callable[[Exchange, Exception], list[Action]]
+"""The answer to an event whose handler raised."""
+
+
+class Call:
+    """One stream. `run` returns when the exchange finished the call or Envoy ended it; a cancelled call raises CancelledError."""
+
+    __slots__ = ("_context", "_executor", "_fault", "_interrupt", "_late", "_loop", "_over", "_reading", "_task", "_timers", "exchange")
+
+    def __init__(self, exchange: Exchange, context: Context, executor: Executor, fault: Fault) -> None:
+        self.exchange = exchange
+        self._context = context
+        self._executor = executor
+        self._fault = fault
+        self._loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._late: list[str] = []
+        self._interrupt: list[Action] | None = None
+        self._reading = False
+        self._over = False
+
+    async def run(self) -> None:
+        try:
+            while not self._over:
+                message = await self._read()
+                if message is None:
+                    break
+                await self._carry_out(await self._handle(event_of(message)))
+                while self._late and not self._over:
+                    await self._carry_out(self._handle_here(Tick(self._late.pop(0))))
+            if self._interrupt is not None:
+                await self._carry_out(self._interrupt)
+        finally:
+            for timer in self._timers.values():
+                timer.cancel()
+            self._timers.clear()
+
+    def finish(self) -> None:
+        """End the call with OK where it stands (shutdown): Envoy lets the rest of the answer flow natively. Only between two events."""
+        if self._reading and self._interrupt is None and self._task is not None:
+            self._interrupt = [Finish()]
+            self._task.cancel()
+
+    async def _read(self) -> Any:
+        """The next message, or None at the end of the call or when a timer has the last word."""
+        self._reading = True
+        try:
+            message = await self._context.read()
+        except asyncio.CancelledError:
+            if self._interrupt is None or self._task is None:
+                raise
+            self._task.uncancel()
+            return None
+        finally:
+            self._reading = False
+        return None if message is grpc.aio.EOF else message
+
+    async def _handle(self, event: AnyEvent) -> list[Action]:
+        if isinstance(event, BodyEvent) and len(event.body) > LARGE:
+            return await self._loop.run_in_executor(self._executor, self._handle_here, event)
+        return self._handle_here(event)
+
+    def _handle_here(self, event: AnyEvent) -> list[Action]:
+        try:
+            return self.exchange.handle(event)
+        except Exception as bug:  # noqa: BLE001 - whatever it is, it must not cost more than this request
+            return self._fault(self.exchange, bug)
+
+    async def _carry_out(self, actions: list[Action]) -> None:
+        for action in actions:
+            if isinstance(action, Arm):
+                self._arm(action)
+            elif isinstance(action, Finish):
+                self._over = True
+            elif isinstance(action, Abort):
+                self._over = True
+                await self._context.abort(grpc.StatusCode.ABORTED, action.reason)
+            else:
+                await self._context.write(message_of(action))
+
+    def _arm(self, action: Arm) -> None:
+        timer = self._timers.pop(action.name, None)
+        if timer is not None:
+            timer.cancel()
+        if action.seconds is not None:
+            self._timers[action.name] = self._loop.call_later(action.seconds, self._ran_out, action.name)
+
+    def _ran_out(self, name: str) -> None:
+        self._timers.pop(name, None)
+        if not self._reading or self._interrupt is not None or self._task is None:
+            self._late.append(name)
+            return
+        actions = self._handle_here(Tick(name))
+        if all(isinstance(action, Arm) for action in actions):
+            for action in actions:
+                if isinstance(action, Arm):
+                    self._arm(action)
+            return
+        self._interrupt = actions
+        self._task.cancel()

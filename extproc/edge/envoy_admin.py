@@ -1,0 +1,88 @@
+"""Reads Envoy's admin socket: which clusters are active, and which outlier detection has ejected.
+
+Envoy still uses an ejected single-host cluster when it is chosen, so leaving it out is the chain builder's work. A cluster with several addresses
+counts as ejected when all of them are. Polled a few times a second while requests come in, rarely when none do; an Envoy that does not answer
+changes nothing: the last known state stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import orjson
+
+from extproc.routing.health import Health
+
+log = logging.getLogger(__name__)
+
+BUSY, IDLE = 0.3, 3.0
+"""Seconds between two reads, with and without requests under way."""
+_EJECTED = ("failed_outlier_check", "failed_active_health_check")
+
+
+def read_clusters(document: bytes) -> tuple[frozenset[str], frozenset[str]]:
+    """(active, ejected) cluster names from `/clusters?format=json`. Raises ValueError on anything else."""
+    try:
+        statuses = orjson.loads(document).get("cluster_statuses", [])
+        active, ejected = set(), set()
+        for status in statuses:
+            name = status["name"]
+            active.add(name)
+            hosts: list[dict[str, Any]] = status.get("host_statuses", [])
+            if hosts and all(any(h.get("health_status", {}).get(flag) for flag in _EJECTED) for h in hosts):
+                ejected.add(name)
+    except (AttributeError, KeyError, TypeError, orjson.JSONDecodeError) as error:
+        raise ValueError(f"not a list of clusters: {error}") from None
+    return frozenset(active), frozenset(ejected)
+
+
+class EnvoyAdmin:
+    """`socket` is the path of Envoy's admin socket; `busy` tells whether requests are under way."""
+
+    def __init__(self, socket: str, health: Health, busy: Callable[[], bool]) -> None:
+        self._client = httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=socket), base_url="http://envoy", timeout=2.0)
+        self._health = health
+        self._busy = busy
+        self._answering: bool | None = None
+
+    async def refresh(self) -> bool:
+        """Read once. False if Envoy did not answer."""
+        try:
+            response = await self._client.get("/clusters", params={"format": "json"})
+            active, ejected = read_clusters(response.content)
+        except (httpx.HTTPError, OSError, ValueError) as error:
+            if self._answering is not False:
+                log.warning("envoy's admin socket does not answer", extra={"error": type(error).__name__})
+            self._answering = False
+            return False
+        if self._answering is False:
+            log.info("envoy's admin socket answers again")
+        self._answering = True
+        for cluster in sorted(ejected - self._health.ejected):
+            log.warning("envoy ejected a cluster", extra={"cluster": cluster})
+        for cluster in sorted(self._health.ejected - ejected):
+            log.info("envoy took a cluster back", extra={"cluster": cluster})
+        self._health.active, self._health.ejected = active, ejected
+        return True
+
+    async def stat(self, name: str) -> int | None:
+        """One counter or gauge of Envoy's, None if it cannot be read."""
+        try:
+            response = await self._client.get("/stats", params={"filter": f"^{name}$", "format": "json"})
+            stats = orjson.loads(response.content)["stats"]
+            return int(stats[0]["value"]) if stats else None
+        except (httpx.HTTPError, OSError, orjson.JSONDecodeError, KeyError, ValueError, IndexError):
+            return None
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        try:
+            while True:
+                await self.refresh()
+                await asyncio.sleep(BUSY if self._busy() else IDLE)
+        finally:
+            await self._client.aclose()

@@ -1,0 +1,165 @@
+"""The ext_proc server: gRPC on a Unix socket, one exchange per call, health checks for Envoy, and a shutdown that drops nobody.
+
+`grpc.aio` with a generic handler: the method path is a string and the messages are our own minimal ones. The stage of a call is in the
+metadata `x-stage`, which Envoy's filters send.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from extproc.core.errors import ApiError, ErrorKind
+from extproc.core.exchange import Abort, Action, Closed, Exchange, Finish, State
+from extproc.edge import llm_extproc_pb2 as pb
+from extproc.edge.books import Books
+from extproc.edge.call import Call
+from extproc.stages import answers
+from extproc.stages.attempt import AttemptExchange
+from extproc.stages.route import RouteExchange
+from extproc.stages.services import Services
+from extproc.telemetry.record import Outcome
+
+log = logging.getLogger(__name__)
+
+PROCESS = "/envoy.service.ext_proc.v3.ExternalProcessor/Process"
+HEALTH_CHECK = "/grpc.health.v1.Health/Check"
+THREADS = 2
+"""For large bodies: two, so that one 40 MB body does not hold up a second one entirely."""
+
+
+class Server:
+    """Serves on `addresses` (grpc targets such as `unix:/run/llm/extproc-0.sock`)."""
+
+    def __init__(self, services: Services, books: Books, addresses: Sequence[str]) -> None:
+        self._services = services
+        self._books = books
+        self._addresses = addresses
+        self._calls: set[Call] = set()
+        self._draining = False
+        self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="body")
+        limit = services.options.max_body + (1 << 20)
+        self._server = grpc.aio.server(
+            options=[
+                ("grpc.max_receive_message_length", limit),
+                ("grpc.max_send_message_length", -1),
+                ("grpc.so_reuseport", 0),
+                ("grpc.http2.max_frame_size", 1 << 20),
+                ("grpc.http2.bdp_probe", 0),
+            ]
+        )
+        self._server.add_generic_rpc_handlers((_Handlers(self._process, self._health),))
+
+    async def start(self) -> None:
+        for address in self._addresses:
+            self._server.add_insecure_port(address)
+        await self._server.start()
+
+    async def stop(self, grace: float) -> None:
+        """Drain: fail health checks, let go of what flows on natively, wait up to `grace` seconds for the rest."""
+        self._draining = True
+        for call in list(self._calls):
+            if _lets_go(call.exchange):
+                call.finish()
+        await self._server.stop(grace)
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    @property
+    def active(self) -> int:
+        """Calls under way."""
+        return len(self._calls)
+
+    async def _health(self, request: pb.HealthCheckRequest, context: Any) -> pb.HealthCheckResponse:  # noqa: ARG002
+        status = pb.HealthCheckResponse.NOT_SERVING if self._draining else pb.HealthCheckResponse.SERVING
+        return pb.HealthCheckResponse(status=status)
+
+    async def _process(self, requests: Any, context: Any) -> None:  # noqa: ARG002
+        stage = dict(context.invocation_metadata() or ()).get("x-stage", "")
+        if stage == "attempt":
+            exchange: Exchange = AttemptExchange(self._services)
+        elif stage == "route":
+            exchange = RouteExchange(self._services)
+        else:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "x-stage must be route or attempt")
+        call = Call(exchange, context, self._executor, self._fault)
+        self._calls.add(call)
+        try:
+            await call.run()
+        finally:
+            self._calls.discard(call)
+            self._close(exchange)
+
+    def _close(self, exchange: Exchange) -> None:
+        """Whatever ended the call: the books are closed, and nothing here may raise into gRPC."""
+        try:
+            exchange.handle(Closed())
+            if isinstance(exchange, RouteExchange):
+                self._books.request(exchange)
+            elif isinstance(exchange, AttemptExchange):
+                self._books.attempt(exchange, self._services.wall())
+        except Exception:
+            log.exception("the books of a request could not be closed")
+
+    def _fault(self, exchange: Exchange, bug: Exception) -> list[Action]:
+        """A bug of ours: a JSON 500 with the trace id while nothing has been sent, else the client's stream is reset."""
+        streaming = exchange.state is State.STREAMING
+        span = ""
+        dialect = "openai_chat"
+        if isinstance(exchange, RouteExchange):
+            plan = exchange.plan
+            dialect = exchange.record.client_dialect or dialect
+        else:
+            plan = exchange.plan if isinstance(exchange, AttemptExchange) else None
+            dialect = plan.dialect if plan is not None else dialect
+        if plan is not None:
+            span = plan.span
+        trace_id = span.split("-")[1] if span.count("-") == 3 else (plan.rid if plan is not None else "")
+        # the text of an exception may quote a prompt: only where it happened is logged
+        frames = [f"{f.filename.rpartition('/extproc/')[2]}:{f.lineno} {f.name}" for f in traceback.extract_tb(bug.__traceback__)]
+        log.error("a bug in the server failed a request", extra={"exception": type(bug).__name__, "frames": frames, "trace_id": trace_id})
+        exchange.state = State.DONE
+        error = ApiError(ErrorKind.INTERNAL, f"internal error of the gateway; trace id {trace_id or 'unknown'}")
+        if isinstance(exchange, RouteExchange):
+            exchange.fail(Outcome.INTERNAL_ERROR, 0 if streaming else 500, error)
+        if streaming:
+            return [Abort("internal error")]
+        client = self._services.dialects[dialect]
+        return [answers.immediate(client, error, "llm_internal", final=isinstance(exchange, AttemptExchange)), Finish()]
+
+
+def _lets_go(exchange: Exchange) -> bool:
+    """May the call end here without harm? True for a same-dialect answer that only passes through."""
+    return isinstance(exchange, RouteExchange) and exchange.passing
+
+
+class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]
+    def __init__(self, process: Any, health: Any) -> None:
+        self._table = {
+            PROCESS: grpc.stream_stream_rpc_method_handler(
+                process,
+                request_deserializer=pb.ProcessingRequest.FromString,
+                response_serializer=pb.ProcessingResponse.SerializeToString,
+            ),
+            HEALTH_CHECK: grpc.unary_unary_rpc_method_handler(
+                health,
+                request_deserializer=pb.HealthCheckRequest.FromString,
+                response_serializer=pb.HealthCheckResponse.SerializeToString,
+            ),
+        }
+
+    def service(self, handler_call_details: Any) -> Any:
+        return self._table.get(handler_call_details.method)
+
+
+async def serve_until(server: Server, stop: asyncio.Event, grace: float) -> None:
+    """Start, wait for `stop`, drain."""
+    await server.start()
+    await stop.wait()
+    await server.stop(grace)

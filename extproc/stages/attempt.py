@@ -1,0 +1,289 @@
+"""The attempt stage: one upstream try in the chosen target's own cluster.
+
+Request: the client's original body and the plan become this provider's request. Response: judged before Envoy's router sees it, and
+either let go (the call is finished; everything held flows on natively) or marked `x-llm-retry`, with a rewritten chain where the
+failure picks another successor than the one that stands. A response is never changed here, `:status` least of all: outlier
+detection judges what it sees.
+
+An ImmediateResponse is final for the client. It is sent only where no other target can help: the chain is used up, the deadline has
+passed, or the provider stayed silent on the last attempt.
+"""
+
+from __future__ import annotations
+
+from extproc.core import jsonedit
+from extproc.core.dialect import Dialect
+from extproc.core.errors import ApiError, ErrorKind
+from extproc.core.exchange import (
+    ATTEMPT,
+    Action,
+    Arm,
+    BodyEvent,
+    Closed,
+    Continue,
+    Exchange,
+    Finish,
+    HeadersEvent,
+    Kind,
+    State,
+    Tick,
+)
+from extproc.core.headers import foreign_headers
+from extproc.core.plan import ATTEMPTS_NAMESPACE, NAMESPACE, AttemptNote, Plan, attempt_notes, clusters_of, groups
+from extproc.core.verdict import Verdict, decide
+from extproc.registry.types import Registry, Target
+from extproc.routing.health import Out
+from extproc.stages import answers
+from extproc.stages.judge import Judge, Judgement, Sound, judge_for
+from extproc.stages.services import Services
+from extproc.stages.upstream import build
+
+LIMIT = "limit"
+"""The one timer of an attempt: first token, then stall, never beyond the chain's deadline."""
+
+
+class AttemptExchange(Exchange):
+    """`note` is what the attempt leaves behind for the return stage; `traceparent` is Envoy's span of this try; both are for telemetry."""
+
+    table = ATTEMPT
+    __slots__ = (
+        "_chain",
+        "_dialect",
+        "_earlier",
+        "_headers",
+        "_judge",
+        "_registry",
+        "_services",
+        "alarm",
+        "note",
+        "plan",
+        "target",
+        "traceparent",
+    )
+
+    def __init__(self, services: Services) -> None:
+        super().__init__()
+        self._services = services
+        self._registry: Registry = services.snapshots.current
+        self._headers: dict[str, str] = {}
+        self._chain: list[str] = []
+        self._earlier: list[AttemptNote] = []
+        self._judge: Judge | None = None
+        self._dialect: Dialect | None = None
+        self.plan: Plan | None = None
+        self.target: Target | None = None
+        self.note: AttemptNote | None = None
+        self.traceparent = ""
+        self.alarm = False
+
+    # request side
+
+    def on_request_headers(self, event: HeadersEvent) -> list[Action]:
+        meta = event.metadata.get(NAMESPACE, {})
+        plan = self.plan = Plan.loads(meta["plan"])
+        self._chain = clusters_of(meta.get("priority_groups"))
+        self._earlier = attempt_notes(event.metadata)
+        self._headers = event.headers
+        self.traceparent = event.headers.get("traceparent", "")
+        cluster = str(event.attributes.get("xds.cluster_name", ""))
+        n = int(event.attributes.get("upstream.request_attempt_count", 1))
+        now = self._services.wall()
+        if n > plan.total or n > len(self._chain):
+            return self._end(answers.used_up(self._earlier, self._services, None), "llm_exhausted")
+        if now >= plan.deadline_at:
+            return self._end(answers.deadline_passed(self._earlier), "llm_deadline")
+        self._registry = self._services.snapshots.get(plan.digest)
+        target = self.target = self._registry.cluster_target(cluster)
+        self.note = AttemptNote(n, cluster, now)
+        if target is None:
+            error = ApiError(ErrorKind.INTERNAL, f"Envoy sent an attempt to cluster {cluster!r}, which no target of the registry has")
+            return self._end(error, "llm_internal")
+        self._dialect = self._services.dialects[target.provider.kind.dialect]
+        if event.end:
+            return self._end(ApiError(ErrorKind.INVALID_REQUEST, "the request has no body"), "llm_invalid_request")
+        self.state = State.BODY
+        return [Continue(Kind.REQUEST_HEADERS)]
+
+    def on_request_body(self, event: BodyEvent) -> list[Action]:
+        plan, target, note, dialect = self.plan, self.target, self.note, self._dialect
+        assert plan is not None
+        assert target is not None
+        assert note is not None
+        assert dialect is not None
+        client = self._services.dialects[plan.dialect]
+        here = self._services.under_way.get(plan.key)
+        if here is not None:
+            here.notes[note.n] = note
+        try:
+            upstream = build(
+                event.body,
+                jsonedit.load(event.body) if here is None or here.body is None else here.body,
+                client=client,
+                upstream=dialect,
+                target=target,
+                asked=plan.asked,
+                stream=plan.stream,
+                query=plan.query,
+                kept=plan.headers,
+            )
+        except ApiError as error:
+            return self._end(error, f"llm_{error.kind.value}")
+        note.losses = sorted({loss.code for loss in upstream.losses})
+        headers = [
+            (":path", upstream.path),
+            (":authority", upstream.authority),
+            *upstream.headers.items(),
+            ("content-length", str(len(upstream.body))),
+        ]
+        body = None if upstream.body is event.body else upstream.body
+        self._headers, leftover = {}, foreign_headers(self._headers, upstream.headers)
+        self.state = State.SENT
+        limit = plan.first_token if plan.stream else plan.unary
+        return [
+            Continue(Kind.REQUEST_BODY, set=headers, remove=leftover, body=body, metadata=self._noted()),
+            Arm(LIMIT, self._limit(limit)),
+        ]
+
+    # response side
+
+    def on_response_headers(self, event: HeadersEvent) -> list[Action]:
+        plan, note, dialect = self.plan, self.note, self._dialect
+        assert plan is not None
+        assert note is not None
+        assert dialect is not None
+        note.status = int(event.headers.get(":status", "0") or 0)
+        judge = judge_for(dialect, note.status, event.headers, stream=plan.stream, complete=plan.complete)
+        if isinstance(judge, ApiError):
+            return self._failed(judge)
+        self._judge = judge
+        if event.end:
+            return self._judged(judge.end())
+        if plan.stream and not judge.content:
+            self.state = State.HOLDING
+            return []
+        self.state = State.HOLDING
+        return [Arm(LIMIT, self._limit(plan.stall))] if note.status >= 400 else []
+
+    def on_held_piece(self, event: BodyEvent) -> list[Action]:
+        judge, plan = self._judge, self.plan
+        assert judge is not None
+        assert plan is not None
+        judgement = judge.feed(event.body)
+        if judgement is None and event.end:
+            judgement = judge.end()
+        if judgement is not None:
+            return self._judged(judgement)
+        # inside a hold Envoy's own idle limit does not see the bytes: stalls are ours to police
+        return [Arm(LIMIT, self._limit(plan.stall))] if judge.content and plan.stream else []
+
+    def on_held_end(self, event: HeadersEvent) -> list[Action]:  # noqa: ARG002
+        assert self._judge is not None
+        return self._judged(self._judge.end())
+
+    def on_silence(self, event: Tick) -> list[Action]:  # noqa: ARG002
+        """The provider is too slow. Before its headers there is nothing of it to answer: Envoy's own per-try limit ends that attempt."""
+        plan, note = self.plan, self.note
+        assert plan is not None
+        assert note is not None
+        held = self.state is State.HOLDING
+        past_deadline = self._services.wall() >= plan.deadline_at
+        what = "first token" if plan.stream and not (held and self._judge and self._judge.content) else "rest of its answer"
+        error = ApiError(ErrorKind.TIMEOUT, f"the provider was silent for too long before the {what}")
+        if not held:
+            return []
+        if past_deadline:
+            self._close_note("final", error)
+            return self._end(answers.deadline_passed([*self._earlier, note]), "llm_deadline")
+        return self._failed(error)
+
+    def on_closed(self, event: Closed) -> list[Action]:  # noqa: ARG002
+        self.state = State.CLOSED
+        return []
+
+    # verdicts
+
+    def _judged(self, judgement: Judgement) -> list[Action]:
+        if isinstance(judgement, ApiError):
+            return self._failed(judgement)
+        note = self.note
+        assert note is not None
+        self._close_note("pass", None)
+        if judgement is Sound.GIVEN_UP:
+            note.losses.append("completeness:given_up")
+        self._services.health.recovered(note.cluster)
+        self.state = State.DONE
+        return [Arm(LIMIT, None), Continue(Kind.RESPONSE_HEADERS, metadata=self._noted()), Finish()]
+
+    def _failed(self, error: ApiError) -> list[Action]:
+        plan, note, target = self.plan, self.note, self.target
+        assert plan is not None
+        assert note is not None
+        assert target is not None
+        made = [*self._chain[: note.n - 1], note.cluster]
+        verdict = decide(
+            error,
+            made=made,
+            standing=self._chain[note.n :],
+            total=plan.total,
+            same=plan.same,
+            wait=min(plan.wait, plan.deadline_at - self._services.wall()),
+            siblings=lambda c: c != note.cluster and self._registry.cluster_target(c) is target,
+            larger=self._larger,
+        )
+        self._learn(verdict, note.cluster)
+        self._close_note("retry" if verdict.retry else "final", error)
+        note.cool_down, note.action = verdict.cool_down, verdict.action.value
+        if not verdict.retry and error.kind is ErrorKind.TIMEOUT and note.status < 400:
+            # nothing useful would ever flow: answer for the silent provider
+            return self._end(answers.used_up([*self._earlier, note], self._services, error), "llm_exhausted")
+        metadata = self._noted()
+        if verdict.successors is not None:
+            metadata[NAMESPACE] = {"priority_groups": groups(made + verdict.successors)}
+        self.state = State.DONE
+        headers: list[tuple[str, str]] = []
+        if verdict.retry:
+            headers.append(("x-llm-retry", verdict.action.value))
+            if verdict.backoff:
+                headers.append(("x-llm-backoff", str(verdict.backoff)))
+        return [Arm(LIMIT, None), Continue(Kind.RESPONSE_HEADERS, set=headers, metadata=metadata), Finish()]
+
+    def _larger(self, cluster: str) -> bool:
+        """Does `cluster` take longer prompts than this attempt's target? One whose window is unknown may."""
+        other = self._registry.cluster_target(cluster)
+        assert self.target is not None
+        if other is None or other is self.target:
+            return False
+        mine, theirs = self.target.facts.context_window, other.facts.context_window
+        return theirs is None or mine is None or theirs > mine
+
+    def _learn(self, verdict: Verdict, cluster: str) -> None:
+        self.alarm = verdict.alarm
+        if verdict.cool_down > 0:
+            self._services.health.cool_down(cluster, verdict.cool_down, Out.KEY_REFUSED if verdict.alarm else Out.LIMITED)
+
+    # notes and limits
+
+    def _limit(self, seconds: float) -> float:
+        assert self.plan is not None
+        return max(min(seconds, self.plan.deadline_at - self._services.wall()), 0.001)
+
+    def _close_note(self, verdict: str, error: ApiError | None) -> None:
+        note = self.note
+        assert note is not None
+        note.verdict = verdict
+        note.ended = self._services.wall()
+        if error is not None:
+            note.fail(error)
+
+    def _noted(self) -> dict[str, dict[str, object]]:
+        assert self.note is not None
+        return {ATTEMPTS_NAMESPACE: {f"a{self.note.n}": self.note.dumps()}}
+
+    def _end(self, error: ApiError, details: str) -> list[Action]:
+        plan = self.plan
+        assert plan is not None
+        if self.note is not None and not self.note.verdict:
+            self._close_note("final", error)
+        self.state = State.DONE
+        client = self._services.dialects[plan.dialect]
+        return [Arm(LIMIT, None), answers.immediate(client, error, details, final=True), Finish()]

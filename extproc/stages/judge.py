@@ -1,0 +1,143 @@
+"""Judges the response of an attempt while it is held: does the provider serve the answer, or is it a failure that the client need not see?
+
+A judge is fed the pieces of the body and says PASS, an `ApiError`, or None for "hold on". It never changes a byte: what it passes
+flows on natively.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Protocol
+
+from extproc.core.dialect import Dialect
+from extproc.core.errors import ApiError, ErrorKind, UpstreamFormatError
+from extproc.core.ir import End, Event, Finish, StreamError, is_content
+
+HELD_FOR_CONTENT = 64 << 10
+"""Bytes held before a stream is let go although nothing in it was content, and bytes of an error or unary body that are read."""
+HELD_FOR_COMPLETE = 16 << 20
+"""Bytes held for `commit: complete`; beyond it completeness is given up (Envoy's buffers and the pod's memory bound it)."""
+
+
+class Sound(Enum):
+    PASS = "pass"
+    GIVEN_UP = "completeness given up"
+    """Too large to hold on to: it flows, and a cut in what follows can no longer fall back."""
+
+
+Judgement = Sound | ApiError | None
+
+
+class Judge(Protocol):
+    content: bool
+    """Has anything come that counts against the first-token limit's question "is it answering?"."""
+
+    def feed(self, piece: bytes) -> Judgement: ...
+
+    def end(self) -> Judgement:
+        """The body has ended; never None."""
+        ...
+
+
+class StreamJudge:
+    """A 2xx event stream: sound at its first content; with `complete`, only at its clean end."""
+
+    __slots__ = ("_complete", "_decoder", "_finished", "_held", "content")
+
+    def __init__(self, dialect: Dialect, complete: bool) -> None:
+        self._decoder = dialect.stream_decoder()
+        self._complete = complete
+        self._held = 0
+        self._finished = False
+        self.content = False
+
+    def feed(self, piece: bytes) -> Judgement:
+        self._held += len(piece)
+        judgement = self._events(self._decoder.feed(piece))
+        if judgement is not None:
+            return judgement
+        if self._complete:
+            return Sound.GIVEN_UP if self._held > HELD_FOR_COMPLETE else None
+        return Sound.PASS if self._held > HELD_FOR_CONTENT else None
+
+    def end(self) -> Judgement:
+        judgement = self._events(self._decoder.close())
+        if judgement is not None:
+            return judgement
+        if not self._finished:
+            what = "before it was complete" if self.content else "before its first content"
+            return UpstreamFormatError(f"the provider's stream ended {what}")
+        return Sound.PASS
+
+    def _events(self, events: list[Event]) -> Judgement:
+        for event in events:
+            if isinstance(event, StreamError):
+                return event.error
+            if isinstance(event, Finish):
+                self._finished = True
+            elif isinstance(event, End) and self._complete and self._finished:
+                return Sound.PASS
+            if is_content(event):
+                self.content = True
+                if not self._complete:
+                    return Sound.PASS
+        return None
+
+
+class UnaryJudge:
+    """A 2xx body that is no stream: sound if it is an answer of its dialect, or too large to be an error."""
+
+    __slots__ = ("_body", "_dialect", "_limit", "content")
+
+    def __init__(self, dialect: Dialect, complete: bool) -> None:
+        self._dialect = dialect
+        self._body = bytearray()
+        self._limit = HELD_FOR_COMPLETE if complete else HELD_FOR_CONTENT
+        self.content = False
+
+    def feed(self, piece: bytes) -> Judgement:
+        self._body += piece
+        self.content = self.content or bool(piece)
+        return Sound.PASS if len(self._body) > self._limit else None
+
+    def end(self) -> Judgement:
+        try:
+            self._dialect.decode_response(bytes(self._body))
+        except ApiError as error:
+            return error
+        return Sound.PASS
+
+
+class ErrorJudge:
+    """A 4xx or 5xx whose body decides what it means."""
+
+    __slots__ = ("_body", "_dialect", "_headers", "_status", "content")
+
+    def __init__(self, dialect: Dialect, status: int, headers: Mapping[str, str]) -> None:
+        self._dialect = dialect
+        self._status = status
+        self._headers = headers
+        self._body = bytearray()
+        self.content = True
+
+    def feed(self, piece: bytes) -> Judgement:
+        self._body += piece
+        return self.end() if len(self._body) > HELD_FOR_CONTENT else None
+
+    def end(self) -> Judgement:
+        return self._dialect.decode_error(self._status, self._headers, bytes(self._body))
+
+
+def judge_for(dialect: Dialect, status: int, headers: Mapping[str, str], *, stream: bool, complete: bool) -> Judge | ApiError:
+    """The judge for a response with these headers, or the error that the headers alone prove."""
+    encoding = headers.get("content-encoding", "identity").lower()
+    if encoding not in ("", "identity"):
+        return ApiError(ErrorKind.UPSTREAM, f"the provider compressed its answer ({encoding}) although identity was asked for")
+    if status >= 400:
+        return ErrorJudge(dialect, status, headers)
+    if not 200 <= status < 300:
+        return ApiError(ErrorKind.UPSTREAM, f"the provider answered with status {status}")
+    if stream and headers.get("content-type", "").partition(";")[0].strip().lower() == dialect.stream_type:
+        return StreamJudge(dialect, complete)
+    return UnaryJudge(dialect, complete)

@@ -1,0 +1,83 @@
+"""Everything that a stage is handed instead of reaching for it: the registry in force, clocks, randomness, identities, health, spans."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from extproc.core.dialect import Dialect
+from extproc.core.plan import AttemptNote
+from extproc.registry.types import Registry
+from extproc.routing.health import Health
+
+
+class Snapshots:
+    """The registry in force and the last few before it: a request ends with the registry it began with."""
+
+    KEPT = 4
+
+    def __init__(self, registry: Registry) -> None:
+        self.current = registry
+        self._known = {registry.digest: registry}
+
+    def swap(self, registry: Registry) -> None:
+        """Make `registry` the one that new requests use."""
+        self._known.pop(registry.digest, None)
+        self._known[registry.digest] = registry
+        while len(self._known) > self.KEPT:
+            del self._known[next(iter(self._known))]
+        self.current = registry
+
+    def get(self, digest: str) -> Registry:
+        """The registry of a plan; the current one if this process never saw it or has forgotten it."""
+        return self._known.get(digest, self.current)
+
+
+class SpanStarter(Protocol):
+    """Starts the `chat` span of a request. Returns (a handle for the edge, its context as `traceparent` or "")."""
+
+    def __call__(self, headers: Mapping[str, str], model: str, stream: bool) -> tuple[Any, str]: ...
+
+
+def no_span(headers: Mapping[str, str], model: str, stream: bool) -> tuple[Any, str]:  # noqa: ARG001
+    """Tracing is off."""
+    return None, ""
+
+
+@dataclass(slots=True)
+class Options:
+    """What an operator sets for the whole server. `max_body` in bytes; `expose`: send x-llm-target and x-llm-attempts to clients;
+    `expose_losses`: send x-llm-losses too."""
+
+    max_body: int = 64 << 20
+    expose: bool = True
+    expose_losses: bool = False
+
+
+@dataclass(slots=True)
+class UnderWay:
+    """A request that this process routed, for attempts that happen to run here too: they need not parse the body again, and the route stage sees
+    them before the answer does. Only ever a shortcut: an attempt in another process works without it.
+
+    `body` is the parsed client body, shared and never changed; None once an answer has begun. `notes` are the attempts seen so far.
+    """
+
+    body: Any
+    notes: dict[int, AttemptNote] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Services:
+    """`monotonic` seconds for durations, `wall` Unix seconds for what other processes read, `random` in [0, 1), `new_id` 24 alphanumerics."""
+
+    snapshots: Snapshots
+    dialects: Mapping[str, Dialect]
+    health: Health
+    monotonic: Callable[[], float]
+    wall: Callable[[], float]
+    random: Callable[[], float]
+    new_id: Callable[[], str]
+    start_span: SpanStarter = no_span
+    options: Options = field(default_factory=Options)
+    under_way: dict[str, UnderWay] = field(default_factory=dict)

@@ -1,0 +1,82 @@
+"""One request for one target: the exact URL, headers and body that its provider gets.
+
+Everything is computed from the client's original bytes and the plan, never from what an earlier attempt left behind: Envoy keeps header
+changes from one attempt to the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from extproc.core.dialect import Dialect, Encoded
+from extproc.core.ir import JSON, Loss
+from extproc.registry.types import Target
+
+USER_AGENT = "llm-extproc"
+
+
+@dataclass(slots=True)
+class UpstreamRequest:
+    """`headers` are all that the provider gets besides its credential; names in lower case. `path` includes the provider's base path."""
+
+    target: Target
+    authority: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+    losses: list[Loss]
+
+
+def authority_of(target: Target) -> str:
+    """The Host that the provider gets: with a port only where it is not its scheme's own."""
+    provider = target.provider
+    host = f"[{provider.host}]" if ":" in provider.host else provider.host
+    default = 443 if provider.scheme == "https" else 80
+    return host if provider.port == default else f"{host}:{provider.port}"
+
+
+def encode(raw: bytes, body: JSON, client: Dialect, upstream: Dialect, target: Target, asked: str, kept: Mapping[str, str]) -> Encoded:
+    """The dialect's part: a splice where both sides speak the same one, else one decode and one encode.
+
+    Raises `BadRequestError` and `UntranslatableError`.
+    """
+    facts = target.facts if target.model != "*" else replace(target.facts, model=asked)
+    if client.name == upstream.name:
+        return upstream.splice_request(raw, body, facts, kept)
+    request = client.decode_request(body)
+    return upstream.encode_request(request, facts)
+
+
+def build(
+    raw: bytes,
+    body: JSON,
+    *,
+    client: Dialect,
+    upstream: Dialect,
+    target: Target,
+    asked: str,
+    stream: bool,
+    query: str = "",
+    kept: Mapping[str, str] | None = None,
+) -> UpstreamRequest:
+    """The upstream request for `target`. `asked` is the client's model name, which a target of model "*" passes on; `kept` are the
+    client's headers that its own dialect passes on. Raises `BadRequestError` and `UntranslatableError`."""
+    encoded = encode(raw, body, client, upstream, target, asked, kept or {})
+    provider = target.provider
+    headers = {
+        "content-type": "application/json",
+        "accept": upstream.stream_type if stream else "application/json",
+        "accept-encoding": "identity",
+        "user-agent": USER_AGENT,
+    }
+    headers.update(provider.kind.headers)
+    headers.update(encoded.headers)
+    for name, value in target.set_headers:
+        mine = headers.get(name)
+        # a beta list is one header whose values add up: the operator's opt-in must not switch off the client's
+        headers[name] = f"{mine},{value}" if mine and name == "anthropic-beta" and value not in mine.split(",") else value
+    path = provider.base_path + encoded.path
+    if query and client.name == upstream.name:
+        path += ("&" if "?" in path else "?") + query
+    return UpstreamRequest(target, authority_of(target), path, headers, encoded.body, encoded.losses)
