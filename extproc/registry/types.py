@@ -13,6 +13,7 @@ from typing import Any
 from extproc.core.dialect import Facts
 from extproc.core.usage import Price
 from extproc.providers.kinds import ProviderKind
+from extproc.registry.names import ModelNames
 
 
 class Commit(StrEnum):
@@ -36,7 +37,9 @@ class Credential:
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """Somebody's endpoint. `scheme`, `host`, `port`, `base_path` are its parsed URL (`base_path` has no trailing slash, may be "")."""
+    """Somebody's endpoint. `scheme`, `host`, `port`, `base_path` are its parsed URL (`host` of an IPv6 address has no brackets,
+    `base_path` has no trailing slash, may be ""). `quirks` are its kind's and those that the file adds.
+    """
 
     name: str
     kind: ProviderKind
@@ -47,6 +50,7 @@ class Provider:
     credentials: tuple[Credential, ...]
     data_stays_in: frozenset[str] = frozenset()
     envoy: dict[str, Any] = field(default_factory=dict)
+    quirks: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +124,14 @@ class Registry:
     models: dict[str, Model]
     digest: str
     path: str
+    _names: ModelNames[Model] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_names", ModelNames(self.models.values()))
+
+    def resolve(self, name: str) -> Model | None:
+        """The model that a client's name means: exact name or alias, then the longest wildcard; None is an unknown model."""
+        return self._names.find(name)
 
     def cluster_target(self, cluster: str) -> Target | None:
         """The target behind an Envoy cluster name."""

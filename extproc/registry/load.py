@@ -1,0 +1,84 @@
+"""The registry file, read strictly: every mistake at once, each with its path and line; what this version does not do is refused, not ignored.
+
+`parse_registry` works on bytes alone; it reads no credential file and no environment variable, since only Envoy is to see a key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os.path
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from extproc.registry.chains import read_defaults, read_models
+from extproc.registry.endpoints import read_providers
+from extproc.registry.fields import Field, Record
+from extproc.registry.offers import read_targets
+from extproc.registry.problems import Problem, Problems, RegistryError
+from extproc.registry.types import Registry
+from extproc.registry.yaml_marks import MAX_BYTES, Scalar, read_yaml
+
+__all__ = ["Problem", "RegistryError", "load_registry", "parse_registry"]
+
+VERSION = 1
+SECTIONS = ("version", "providers", "targets", "defaults", "models")
+LATER = {"identity": "`identity`", "limits": "`limits`", "passthrough": "`passthrough`"}
+
+
+def load_registry(path: Path, day: date | None = None) -> Registry:
+    """Reads and parses the file. Raises `RegistryError`, also when it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise RegistryError(str(path), [Problem("", 0, 0, f"cannot be read: {reason or error}")]) from error
+    return parse_registry(raw, str(path), day)
+
+
+def parse_registry(raw: bytes, path: str, day: date | None = None) -> Registry:
+    """A registry from the bytes of a file. `path` names it in messages, and relative credential paths start in its directory.
+
+    `day` picks the packaged prices that hold then (default: today, UTC). Raises `RegistryError` with all problems.
+    """
+    problems = Problems()
+    registry = _parse(raw, path, day or datetime.now(UTC).date(), problems)
+    if problems or registry is None:
+        raise RegistryError(path, problems.found)
+    return registry
+
+
+def _parse(raw: bytes, path: str, day: date, problems: Problems) -> Registry | None:
+    root = read_yaml(raw, problems)
+    if root is None:
+        return None
+    record = Field(root, (), problems).record(SECTIONS, later=LATER, wanted="a mapping with version, providers, targets and models")
+    if record is None:
+        return None
+    _version(record)
+    directory = os.path.dirname(os.path.abspath(path))  # noqa: PTH100, PTH120 - a string in, a string out
+    section = record.need("providers", "{openai: {kind: openai, credential: {env: OPENAI_API_KEY}}}")
+    providers = read_providers(section, directory) if section else None
+    section = record.need("targets", "{gpt-4o: {provider: openai, model: gpt-4o}}")
+    targets = read_targets(section, providers, day) if section else None
+    defaults = read_defaults(record.get("defaults"))
+    section = record.need("models", "{chat: {targets: [gpt-4o]}}")
+    models = read_models(section, targets, defaults) if section else None
+    if problems or providers is None or targets is None or models is None:
+        return None
+    return Registry(
+        {name: p for name, p in providers.items() if p},
+        {name: t for name, t in targets.items() if t},
+        models,
+        hashlib.sha256(raw).hexdigest()[:12],
+        path,
+    )
+
+
+def _version(record: Record) -> None:
+    field = record.need("version", str(VERSION))
+    if field is None:
+        return
+    node = field.node
+    if not isinstance(node, Scalar) or node.kind != "integer" or node.value() != VERSION:
+        field.fail(f"this program reads version {VERSION} of the registry file", f"write version: {VERSION}")
