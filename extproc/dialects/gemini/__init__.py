@@ -1,0 +1,92 @@
+"""Google's Gemini API (`generateContent`, `streamGenerateContent`) as one dialect: https://ai.google.dev/api/generate-content.
+
+The model and the choice between a whole answer and a stream are in the path, not in the body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from extproc.core import carrier
+from extproc.core.dialect import Dialect, Encoded, Facts, Need, Reply
+from extproc.core.errors import ApiError
+from extproc.core.ir import JSON, Loss, Request, Response
+from extproc.core.observe import DecodingObserver
+from extproc.dialects.gemini import errors, request_decode, request_encode, wire
+from extproc.dialects.gemini import needs as need_reader
+from extproc.dialects.gemini import response as answers
+from extproc.dialects.gemini.stream_decode import GeminiStreamDecoder
+from extproc.dialects.gemini.stream_encode import GeminiStreamEncoder
+
+
+class Gemini:
+    """The `Dialect`."""
+
+    name = wire.NAME
+    carries = frozenset(
+        {
+            Need.TOOLS,
+            Need.VISION,
+            Need.DOCUMENTS,
+            Need.AUDIO,
+            Need.VIDEO,
+            Need.JSON_SCHEMA,
+            Need.JSON_OBJECT,
+            Need.IMAGE_URL,
+            Need.DOCUMENT_URL,
+            Need.FILE_ID,
+            Need.SERVER_TOOLS,
+            Need.CHOICES,
+            Need.PREFILL,
+            Need.OUTPUT_AUDIO,
+            Need.OUTPUT_IMAGE,
+        }
+    )
+    stream_type = "text/event-stream"
+
+    def needs(self, body: JSON) -> frozenset[str]:
+        return need_reader.needs(body)
+
+    def wants_usage(self, body: JSON) -> bool:  # noqa: ARG002 - the format always reports usage
+        return True
+
+    def decode_request(self, body: JSON) -> Request:
+        return request_decode.decode_request(body)
+
+    def encode_request(self, request: Request, facts: Facts) -> Encoded:
+        return request_encode.encode_request(request, facts)
+
+    def splice_request(self, raw: bytes, body: JSON, facts: Facts, headers: Mapping[str, str]) -> Encoded:  # noqa: ARG002 - nothing to edit in it
+        """The body as it came: only the path names the model. `headers[":path"]` is the client's; without it a whole answer is asked for."""
+        path = headers.get(":path", "")
+        stream = ":streamGenerateContent" in path
+        sse = "alt=sse" in path.partition("?")[2].split("&")
+        upstream = request_encode.request_path(facts.model, stream=stream, sse=sse)
+        return Encoded(carrier.strip(raw), upstream, dict(request_encode.HEADERS))
+
+    def decode_response(self, body: bytes) -> Response:
+        return answers.decode_response(body)
+
+    def encode_response(self, response: Response, reply: Reply) -> tuple[bytes, list[Loss]]:
+        return answers.encode_response(response, reply)
+
+    def stream_decoder(self) -> GeminiStreamDecoder:
+        return GeminiStreamDecoder()
+
+    def stream_encoder(self, reply: Reply) -> GeminiStreamEncoder:
+        return GeminiStreamEncoder(reply)
+
+    def stream_observer(self, *, hide_usage: bool) -> DecodingObserver:  # noqa: ARG002 - the format always reports usage
+        return DecodingObserver(GeminiStreamDecoder())
+
+    def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
+        return errors.decode_error(status, headers, body)
+
+    def encode_error(self, error: ApiError) -> tuple[int, bytes]:
+        return errors.encode_error(error)
+
+    def encode_stream_error(self, error: ApiError) -> bytes:
+        return errors.encode_stream_error(error)
+
+
+GEMINI: Dialect = Gemini()

@@ -1,0 +1,83 @@
+"""What a Gemini request depends on, read off the parsed body before anything is translated. Cheap, and total over every shape."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from extproc.core.dialect import Need
+from extproc.core.ir import JSON
+from extproc.dialects.gemini.wire import camel, is_google_file
+
+_MEDIA = {"image": Need.VISION, "audio": Need.AUDIO, "video": Need.VIDEO}
+_SERVER_PARTS = ("executableCode", "codeExecutionResult", "toolCall", "toolResponse")
+_OUTPUTS = {"IMAGE": Need.OUTPUT_IMAGE, "AUDIO": Need.OUTPUT_AUDIO}
+
+
+def _objects(value: JSON) -> list[dict[str, Any]]:
+    values = value if isinstance(value, list) else [value]
+    return [camel(v) for v in values if isinstance(v, dict)]
+
+
+def _object(value: JSON) -> dict[str, Any]:
+    return camel(value) if isinstance(value, dict) else {}
+
+
+def needs(body: JSON) -> frozenset[str]:
+    """Values of `Need`."""
+    root = _object(body)
+    found: set[str] = set()
+    role = None
+    for content in _objects(root.get("contents")):
+        role = content.get("role")
+        for part in _objects(content.get("parts")):
+            _part(part, found)
+    if role == "model":
+        found.add(Need.PREFILL)
+    for tool in _objects(root.get("tools")):
+        found.update(Need.TOOLS if kind == "functionDeclarations" else Need.SERVER_TOOLS for kind, value in tool.items() if value is not None)
+    _config(_object(root.get("generationConfig")), found)
+    return frozenset(found)
+
+
+def _part(part: dict[str, Any], found: set[str]) -> None:
+    if "text" in part:
+        return
+    if "functionCall" in part:
+        found.add(Need.TOOLS)
+    elif "functionResponse" in part:
+        found.add(Need.TOOLS)
+        for inner in _objects(_object(part["functionResponse"]).get("parts")):
+            _media(inner, found)
+    elif any(kind in part for kind in _SERVER_PARTS):
+        found.add(Need.SERVER_TOOLS)
+    else:
+        _media(part, found)
+
+
+def _media(part: dict[str, Any], found: set[str]) -> None:
+    inline = "inlineData" in part
+    media = _object(part.get("inlineData") if inline else part.get("fileData"))
+    if not media:
+        return
+    kind = str(media.get("mimeType") or "").partition("/")[0]
+    found.add(_MEDIA.get(kind, Need.DOCUMENTS))
+    if not inline:
+        uri = media.get("fileUri")
+        if isinstance(uri, str) and is_google_file(uri):
+            found.add(Need.FILE_ID)
+        else:
+            found.add(Need.IMAGE_URL if kind == "image" else Need.DOCUMENT_URL)
+
+
+def _config(config: dict[str, Any], found: set[str]) -> None:
+    if config.get("responseJsonSchema") is not None or config.get("responseSchema") is not None:
+        found.add(Need.JSON_SCHEMA)
+    elif config.get("responseMimeType") == "application/json":
+        found.add(Need.JSON_OBJECT)
+    count = config.get("candidateCount")
+    if isinstance(count, int) and count > 1:
+        found.add(Need.CHOICES)
+    modalities = config.get("responseModalities")
+    for modality in modalities if isinstance(modalities, list) else ():
+        if isinstance(modality, str) and modality.upper() in _OUTPUTS:
+            found.add(_OUTPUTS[modality.upper()])

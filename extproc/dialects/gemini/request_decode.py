@@ -1,0 +1,351 @@
+"""A Gemini client's request to the canonical conversation.
+
+The model and whether to stream are in the path, not in the body (`/models/{model}:streamGenerateContent`): whoever reads the path sets
+`Request.model` and `Request.stream`. Function calls often carry no id; they get one by their position, and results without an id are paired
+by name, then by order. Top-level members that the canonical form lacks (`safetySettings`, `cachedContent`, …) go to `Request.extra`,
+members of parts are losses.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from extproc.core import carrier
+from extproc.core.errors import BadRequestError
+from extproc.core.ir import (
+    JSON,
+    Block,
+    Foreign,
+    ForeignTool,
+    Message,
+    Opaque,
+    OutputFormat,
+    Request,
+    Role,
+    Text,
+    Thinking,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
+)
+from extproc.dialects.gemini.losses import Losses
+from extproc.dialects.gemini.schema import json_schema
+from extproc.dialects.gemini.thinking import reasoning_of
+from extproc.dialects.gemini.wire import NAME, VENDOR, camel, json_object, media_block, raw_json, synthetic_id
+
+_KIND_MEMBERS = ("text", "inlineData", "fileData", "functionCall", "functionResponse")
+_ROLES = {"user": Role.USER, "model": Role.ASSISTANT, "function": Role.USER, None: Role.USER, "": Role.USER}
+_SERVICE_TIERS = {"standard": "default", "flex": "flex", "priority": "priority"}
+
+
+def decode_request(body: JSON) -> Request:
+    """Raises `BadRequestError`. `model` and `stream` stay at their defaults unless the body names them."""
+    root = camel(_object(body, "body"))
+    model = root.get("model")
+    losses = Losses()
+    request = Request(model=model.removeprefix("models/") if isinstance(model, str) else "", messages=[], extra_from=NAME, losses=losses)
+    _system(root.get("systemInstruction"), request, losses)
+    _Contents(request, losses).decode(root.get("contents"))
+    _tools(root.get("tools"), request)
+    _tool_config(root.get("toolConfig"), request)
+    _generation_config(root.get("generationConfig"), request)
+    tier = root.get("serviceTier")
+    if isinstance(tier, str) and tier.lower() in _SERVICE_TIERS:
+        request.knobs["service_tier"] = _SERVICE_TIERS[tier.lower()]
+    elif tier is not None:
+        request.extra["serviceTier"] = tier
+    for name, value in root.items():
+        if name not in _ROOT and value is not None:
+            request.extra[name] = value
+    return request
+
+
+_ROOT = frozenset({"model", "systemInstruction", "contents", "tools", "toolConfig", "generationConfig", "serviceTier"})
+
+
+def _object(value: JSON, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise BadRequestError(f"{where} must be an object", param=where)
+    return value
+
+
+def _list(value: JSON) -> list[Any]:
+    """Google takes one object where a list is meant."""
+    return [] if value is None else value if isinstance(value, list) else [value]
+
+
+def _string(value: JSON, where: str) -> str:
+    if not isinstance(value, str):
+        raise BadRequestError(f"{where} must be a string", param=where)
+    return value
+
+
+def _number(value: JSON, where: str) -> float | None:
+    """Proto3 JSON allows numbers as strings."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            value = None
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value or abs(value) > 1e18:
+        raise BadRequestError(f"{where} must be a number", param=where)
+    return value
+
+
+def _integer(value: JSON, where: str) -> int | None:
+    number = _number(value, where)
+    if number is not None and number != int(number):
+        raise BadRequestError(f"{where} must be an integer", param=where)
+    return None if number is None else int(number)
+
+
+def _system(value: JSON, request: Request, losses: Losses) -> None:
+    if value is None:
+        return
+    if isinstance(value, str):
+        request.messages.append(Message(Role.SYSTEM, [Text(value)]))
+        return
+    content = _object(value, "systemInstruction")
+    blocks: list[Block] = []
+    for part in _list(content.get("parts")):
+        text = _object(part, "systemInstruction.parts").get("text")
+        if text is None:
+            losses.add("dropped:system_content", "the system instruction takes text only")
+        else:
+            blocks.append(Text(_string(text, "systemInstruction.parts.text")))
+    if blocks:
+        request.messages.append(Message(Role.SYSTEM, blocks))
+
+
+class _Contents:
+    """Reads `contents` in order, remembering which calls still wait for their result."""
+
+    def __init__(self, request: Request, losses: Losses) -> None:
+        self._request = request
+        self._losses = losses
+        self._calls = 0
+        self._waiting: dict[str, deque[str]] = {}
+        self._answered: set[str] = set()
+
+    def decode(self, contents: JSON) -> None:
+        for i, content in enumerate(_list(contents)):
+            if isinstance(content, str):
+                content = {"parts": [{"text": content}]}
+            where = f"contents[{i}]"
+            content = _object(content, where)
+            role_name = content.get("role")
+            role = _ROLES.get(role_name) if role_name is None or isinstance(role_name, str) else None
+            if role is None:
+                raise BadRequestError(f"{where}.role must be user or model", param=f"{where}.role")
+            blocks: list[Block] = []
+            for j, part in enumerate(_list(content.get("parts"))):
+                self._part(camel(_object(part, f"{where}.parts[{j}]")), f"{where}.parts[{j}]", blocks)
+            self._request.messages.append(Message(role, blocks))
+
+    def _part(self, part: dict[str, Any], where: str, blocks: list[Block]) -> None:
+        kind = next((name for name in _KIND_MEMBERS if part.get(name) is not None), None)
+        signature = part.get("thoughtSignature")
+        opaque = Opaque(VENDOR, signature) if isinstance(signature, str) and signature else None
+        rest = [name for name in part if name not in (kind, "thoughtSignature", "thought") and part[name] is not None]
+        if kind is None and (part.get("thought") is True or opaque is not None) and not rest:
+            blocks.append(Thinking("", opaque) if part.get("thought") is True else Text("", opaque=opaque))
+            return
+        if kind is None:
+            blocks.append(Foreign(NAME, rest[0] if rest else "part", part))
+            return
+        for name in rest:
+            self._losses.member(name, where)
+        value = part[kind]
+        if kind == "text":
+            text = _string(value, f"{where}.text")
+            blocks.append(Thinking(text, opaque) if part.get("thought") is True else Text(text, opaque=opaque))
+        elif kind == "functionCall":
+            self._call(camel(_object(value, f"{where}.functionCall")), where, opaque, blocks)
+        elif kind == "functionResponse":
+            blocks.append(self._result(camel(_object(value, f"{where}.functionResponse")), where))
+        else:
+            blocks.append(self._media(kind, value, where))
+            if opaque is not None:
+                self._losses.member("thoughtSignature", where)
+
+    def _media(self, kind: str, value: JSON, where: str) -> Block:
+        media = camel(_object(value, f"{where}.{kind}"))
+        mime = media.get("mimeType")
+        mime = mime if isinstance(mime, str) and mime else None
+        if media.get("displayName") is not None:
+            self._losses.member("displayName", where)
+        if kind == "inlineData":
+            return media_block(mime, _string(media.get("data", ""), f"{where}.inlineData.data"), None)
+        return media_block(mime, None, _string(media.get("fileUri"), f"{where}.fileData.fileUri"))
+
+    def _call(self, call: dict[str, Any], where: str, opaque: Opaque | None, blocks: list[Block]) -> None:
+        name = _string(call.get("name"), f"{where}.functionCall.name")
+        carried = call.get("id")
+        if isinstance(carried, str) and carried:
+            call_id, foreign, thoughts = carrier.split(carried)
+        else:
+            call_id, foreign, thoughts = synthetic_id("history", self._calls), None, []
+        self._calls += 1
+        if thoughts:
+            # the same thoughts also came as unsigned thought parts, if the client sent those back
+            texts = {thought.text for thought in thoughts}
+            blocks[:] = [b for b in blocks if not (isinstance(b, Thinking) and b.opaque is None and b.text in texts)]
+            blocks.extend(thoughts)
+        for member in call.keys() - {"id", "name", "args"}:
+            self._losses.member(member, f"{where}.functionCall")
+        args = call.get("args")
+        blocks.append(ToolCall(call_id, name, "" if args is None else raw_json(args, BadRequestError), foreign or opaque))
+        self._waiting.setdefault(name, deque()).append(call_id)
+
+    def _result(self, result: dict[str, Any], where: str) -> ToolResult:
+        name = _string(result.get("name", ""), f"{where}.functionResponse.name")
+        carried = result.get("id")
+        call_id = carrier.split(carried)[0] if isinstance(carried, str) and carried else self._oldest(name)
+        self._answered.add(call_id)
+        content, is_error = _result_content(result.get("response"))
+        for part in _list(result.get("parts")):
+            part = camel(_object(part, f"{where}.functionResponse.parts"))
+            kind = next((k for k in ("inlineData", "fileData") if k in part), None)
+            if kind is None:
+                self._losses.member("parts", f"{where}.functionResponse")
+            else:
+                content.append(self._media(kind, part[kind], where))
+        for member in result.keys() - {"id", "name", "response", "parts"}:
+            self._losses.member(member, f"{where}.functionResponse")
+        return ToolResult(call_id, content, name, is_error)
+
+    def _oldest(self, name: str) -> str:
+        """The first call of `name` that has no result yet."""
+        waiting = self._waiting.get(name)
+        while waiting:
+            call_id = waiting.popleft()
+            if call_id not in self._answered:
+                return call_id
+        return synthetic_id("orphan", len(self._answered))
+
+
+def _result_content(response: JSON) -> tuple[list[Block], bool]:
+    """The result as text. `{"result": text}` and `{"error": …}` are only wrappings; any other object is the result itself."""
+    if response is None:
+        return [], False
+    if isinstance(response, dict) and len(response) == 1:
+        (key, value), *_ = response.items()
+        if key in ("result", "error") and isinstance(value, str) and json_object(value) is None:
+            return [Text(value)], key == "error"
+        if key == "error" and isinstance(value, dict):
+            return [Text(raw_json(value, BadRequestError))], True
+    return [Text(raw_json(response, BadRequestError))], False
+
+
+def _tools(value: JSON, request: Request) -> None:
+    for i, entry in enumerate(_list(value)):
+        tool = camel(_object(entry, f"tools[{i}]"))
+        for kind, content in tool.items():
+            if kind != "functionDeclarations":
+                if content is not None:
+                    request.tools.append(ForeignTool(NAME, kind, {kind: content}))
+                continue
+            for declaration in _list(content):
+                request.tools.append(_declaration(camel(_object(declaration, f"tools[{i}].functionDeclarations")), i, request))
+
+
+def _declaration(declaration: dict[str, Any], i: int, request: Request) -> Tool:
+    name = _string(declaration.get("name"), f"tools[{i}].functionDeclarations.name")
+    description = declaration.get("description")
+    parameters = declaration.get("parametersJsonSchema")
+    if parameters is None:
+        parameters = json_schema(declaration.get("parameters"))
+    rest = {k: v for k, v in declaration.items() if k not in ("name", "description", "parameters", "parametersJsonSchema")}
+    if rest:
+        request.extra.setdefault("functionDeclarations", {})[name] = rest
+    return Tool(name, description if isinstance(description, str) else None, parameters)
+
+
+def _tool_config(value: JSON, request: Request) -> None:
+    if value is None:
+        return
+    config = camel(_object(value, "toolConfig"))
+    rest = {k: v for k, v in config.items() if k != "functionCallingConfig" and v is not None}
+    calling = config.get("functionCallingConfig")
+    if calling is not None:
+        calling = camel(_object(calling, "toolConfig.functionCallingConfig"))
+        mode = str(calling.get("mode") or "AUTO").upper()
+        names = [_string(n, "allowedFunctionNames") for n in _list(calling.get("allowedFunctionNames"))] or None
+        if mode == "ANY":
+            single = names[0] if names and len(names) == 1 else None
+            request.tool_choice = ToolChoice("tool", name=single) if single else ToolChoice("required", allowed=names)
+        else:
+            request.tool_choice = ToolChoice("none" if mode == "NONE" else "auto", allowed=names)
+        other = {k: v for k, v in calling.items() if k not in ("mode", "allowedFunctionNames")}
+        if mode not in ("AUTO", "ANY", "NONE", "MODE_UNSPECIFIED") and not (mode == "VALIDATED" and names):
+            other["mode"] = mode
+        if other:
+            rest["functionCallingConfig"] = other
+    if rest:
+        request.extra["toolConfig"] = rest
+
+
+_KNOBS = {
+    "candidateCount": "n",
+    "seed": "seed",
+    "presencePenalty": "presence_penalty",
+    "frequencyPenalty": "frequency_penalty",
+    "responseLogprobs": "logprobs",
+    "logprobs": "top_logprobs",
+}
+
+
+def _generation_config(value: JSON, request: Request) -> None:
+    if value is None:
+        return
+    where = "generationConfig"
+    config = camel(_object(value, where))
+    rest: dict[str, Any] = {}
+    for name, item in config.items():
+        if item is None:
+            continue
+        at = f"{where}.{name}"
+        if name == "temperature":
+            request.temperature = _number(item, at)
+        elif name == "topP":
+            request.top_p = _number(item, at)
+        elif name == "topK":
+            request.top_k = _integer(item, at)
+        elif name == "maxOutputTokens":
+            request.max_tokens = _integer(item, at)
+        elif name == "stopSequences":
+            request.stop = [_string(s, at) for s in _list(item)]
+        elif name in _KNOBS:
+            if not (name == "candidateCount" and item == 1):
+                request.knobs[_KNOBS[name]] = item
+        elif name == "thinkingConfig":
+            thinking = camel(_object(item, at))
+            request.reasoning = reasoning_of(thinking)
+            unknown = {k: v for k, v in thinking.items() if k not in ("includeThoughts", "thinkingBudget", "thinkingLevel")}
+            if unknown:
+                rest[name] = unknown
+        elif name == "responseModalities":
+            # ["TEXT"] is the default and says nothing
+            modalities = [m.lower() for m in _list(item) if isinstance(m, str)]
+            if modalities != ["text"]:
+                request.knobs["modalities"] = modalities
+        elif name not in ("responseMimeType", "responseSchema", "responseJsonSchema"):
+            rest[name] = item
+    _output(config, request, rest)
+    if rest:
+        request.extra[where] = rest
+
+
+def _output(config: dict[str, Any], request: Request, rest: dict[str, Any]) -> None:
+    mime = config.get("responseMimeType")
+    schema = config.get("responseJsonSchema")
+    if schema is None:
+        schema = json_schema(config.get("responseSchema"))
+    if mime == "application/json" or (mime is None and schema is not None):
+        request.output = OutputFormat("json") if schema is None else OutputFormat("schema", schema=schema)
+    elif mime not in (None, "text/plain"):
+        rest |= {k: v for k, v in config.items() if k in ("responseMimeType", "responseSchema", "responseJsonSchema")}

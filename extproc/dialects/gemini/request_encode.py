@@ -1,0 +1,256 @@
+"""The canonical conversation to a Gemini request, strictly valid for https://generativelanguage.googleapis.com/v1beta.
+
+Rules of the API that shape this file: contents alternate between `user` and `model`; the results of a turn's function calls stand in the next
+user turn, in the order of the calls and before anything else; a result needs the function's name; Gemini 3 refuses a step whose first function
+call has no thought signature. Tool schemas go through raw in `parametersJsonSchema` (`parameters` takes only a subset of OpenAPI).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from extproc.core.dialect import Encoded, Facts
+from extproc.core.errors import UntranslatableError
+from extproc.core.headers import is_safe_segment
+from extproc.core.ir import (
+    Audio,
+    Block,
+    Document,
+    Foreign,
+    Image,
+    Message,
+    Opaque,
+    Refusal,
+    Request,
+    Role,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+    Video,
+    tool_names,
+)
+from extproc.dialects.gemini.config_encode import add_config
+from extproc.dialects.gemini.losses import Losses
+from extproc.dialects.gemini.thinking import generation
+from extproc.dialects.gemini.wire import NAME, arguments, function_name, is_synthetic, json_object, media_part, media_type_of
+
+SKIP_SIGNATURE = "skip_thought_signature_validator"
+"""Google's documented stand-in for function calls that another vendor's model made: https://ai.google.dev/gemini-api/docs/thought-signatures."""
+
+HEADERS = {"content-type": "application/json"}
+_RESULT_MEDIA = ("image/", "application/pdf", "text/")
+"""Media types that Gemini 3 takes inside a function response."""
+
+
+def request_path(model: str, *, stream: bool, sse: bool = True) -> str:
+    """Path for `model` (`gemini-2.5-flash`, `models/…` or `tunedModels/…`). Raises `UntranslatableError` if it could mean another resource."""
+    collection, _, name = model.rpartition("/")
+    if collection not in ("", "models", "tunedModels") or not is_safe_segment(name) or ":" in name:
+        raise UntranslatableError("the model name cannot be part of a Gemini path", param="model")
+    method = "streamGenerateContent" + ("?alt=sse" if sse else "") if stream else "generateContent"
+    return f"/{collection or 'models'}/{name}:{method}"
+
+
+def encode_request(request: Request, facts: Facts) -> Encoded:
+    """Raises `UntranslatableError`."""
+    losses = Losses()
+    path = request_path(facts.model, stream=request.stream)
+    system, turns = _Contents(request.messages, facts, losses).encode()
+    if not turns and system:
+        turns = [{"role": "user", "parts": system}]
+        system = []
+        losses.add("coerced:system_position", "there is nothing but system text: sent as the user's turn")
+    if not turns:
+        raise UntranslatableError("the conversation has no content", param="messages")
+    body: dict[str, Any] = {}
+    if system:
+        body["systemInstruction"] = {"parts": system}
+    body["contents"] = turns
+    add_config(body, request, facts, losses)
+    try:
+        raw = orjson.dumps(body)
+    except orjson.JSONEncodeError:
+        raise UntranslatableError("the request is nested too deep", param="tools") from None
+    return Encoded(raw, path, dict(HEADERS), losses)
+
+
+class _Turn:
+    """One content under construction. `calls` are a model turn's call ids; a user turn keeps results apart to put them first, in that order."""
+
+    __slots__ = ("calls", "media", "parts", "results", "role")
+
+    def __init__(self, role: str) -> None:
+        self.role = role
+        self.parts: list[dict[str, Any]] = []
+        self.calls: list[str] = []
+        self.results: list[tuple[str, dict[str, Any]]] = []
+        self.media: list[dict[str, Any]] = []
+
+    def content(self, before: _Turn | None) -> dict[str, Any]:
+        if self.results:
+            order = {call_id: n for n, call_id in enumerate(before.calls)} if before is not None else {}
+            self.results.sort(key=lambda result: order.get(result[0], len(order)))
+            self.parts[:0] = [part for _, part in self.results] + self.media
+        return {"role": self.role, "parts": self.parts}
+
+
+class _Contents:
+    def __init__(self, messages: list[Message], facts: Facts, losses: Losses) -> None:
+        self._messages = messages
+        self._losses = losses
+        self._vendor = facts.vendor
+        self._names = tool_names(messages)
+        series = generation(facts.model.rpartition("/")[2])
+        self._gemini3 = series is not None and series >= 3
+        self._turns: list[_Turn] = []
+        self._system: list[dict[str, Any]] = []
+
+    def encode(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """(system parts, contents)."""
+        for message in self._messages:
+            if message.name is not None:
+                self._losses.add("dropped:name", "messages have no participant name")
+            if message.role in (Role.SYSTEM, Role.DEVELOPER):
+                self._add_system(message)
+                continue
+            role = "model" if message.role is Role.ASSISTANT else "user"
+            for block in message.blocks:
+                self._add(block, role)
+        if self._gemini3:
+            self._stand_in_signatures()
+        return self._system, [turn.content(self._turns[n - 1] if n else None) for n, turn in enumerate(self._turns)]
+
+    def _turn(self, role: str) -> _Turn:
+        if not self._turns or self._turns[-1].role != role:
+            self._turns.append(_Turn(role))
+        return self._turns[-1]
+
+    def _add_system(self, message: Message) -> None:
+        # a system message in the middle keeps its authority and loses its place: as a user's text it would be the other way round
+        if self._turns:
+            self._losses.add("coerced:system_position", "system text in mid conversation was moved to the system instruction")
+        for block in message.blocks:
+            if not isinstance(block, Text):
+                self._losses.add("dropped:system_content", "the system instruction takes text only")
+            elif block.text:
+                self._marks(block)
+                self._system.append({"text": block.text})
+            else:
+                self._losses.add("dropped:empty_text", "an empty text block")
+
+    def _marks(self, block: Block) -> None:
+        if not isinstance(block, Thinking) and block.cache is not None:
+            self._losses.add("dropped:cache_control", "Gemini caches by itself; marks have no place")
+        if isinstance(block, Text) and block.citations:
+            self._losses.add("dropped:citations", "citations in the history have no place")
+
+    def _signed(self, part: dict[str, Any], opaque: Opaque | None) -> dict[str, Any]:
+        if opaque is not None:
+            if opaque.vendor == self._vendor:
+                part["thoughtSignature"] = opaque.data
+            else:
+                self._losses.add("signature:foreign", "opaque reasoning of another vendor")
+        return part
+
+    def _add(self, block: Block, role: str) -> None:
+        self._marks(block)
+        if isinstance(block, Text):
+            part = self._signed({"text": block.text}, block.opaque)
+            if block.text or "thoughtSignature" in part:
+                self._turn(role).parts.append(part)
+            else:
+                self._losses.add("dropped:empty_text", "an empty text block")
+        elif isinstance(block, ToolCall):
+            self._add_call(block)
+        elif isinstance(block, ToolResult):
+            self._add_result(block)
+        elif isinstance(block, Thinking):
+            part = self._signed({"text": block.text, "thought": True}, block.opaque)
+            if block.text or "thoughtSignature" in part:
+                self._turn("model").parts.append(part)
+        elif isinstance(block, Refusal):
+            self._losses.add("coerced:refusal", "a refusal in the history was sent as text")
+            if block.text:
+                self._turn(role).parts.append({"text": block.text})
+        elif isinstance(block, Foreign):
+            if block.dialect != NAME:
+                raise UntranslatableError(f"Gemini has no {block.kind} blocks", param="messages")
+            self._turn(role).parts.append(block.raw)
+        else:
+            self._add_media(block, self._turn(role).parts)
+
+    def _add_media(self, block: Image | Document | Audio | Video, parts: list[dict[str, Any]]) -> None:
+        if isinstance(block, Image) and block.detail not in (None, "auto"):
+            self._losses.add("dropped:image_detail", "images have no detail hint")
+        if isinstance(block, Document):
+            if block.context:
+                parts.append({"text": block.context})
+                self._losses.add("coerced:document_context", "a document's context was sent as text before it")
+            if block.title:
+                self._losses.add("dropped:document_title", "inline documents have no title")
+            if block.citations:
+                self._losses.add("dropped:document_citations", "citations cannot be asked for")
+        parts.append(media_part(block, self._losses))
+
+    def _add_call(self, block: ToolCall) -> None:
+        call: dict[str, Any] = {"name": function_name(block.name), "args": arguments(block.arguments, self._losses)}
+        if block.id and not is_synthetic(block.id):
+            call["id"] = block.id
+        turn = self._turn("model")
+        turn.parts.append(self._signed({"functionCall": call}, block.opaque))
+        turn.calls.append(block.id)
+
+    def _add_result(self, block: ToolResult) -> None:
+        texts: list[str] = []
+        media: list[Image | Document | Audio | Video] = []
+        for item in block.content:
+            if isinstance(item, Text | Refusal):
+                texts.append(item.text)
+            elif isinstance(item, Image | Document | Audio | Video):
+                media.append(item)
+            else:
+                raise UntranslatableError("Gemini tool results hold text and media only", param="messages")
+        name = self._names.get(block.id) or block.name
+        turn = self._turn("user")
+        if not name:
+            # Gemini refuses a response without its call; the text still belongs to the conversation
+            self._losses.add("coerced:orphan_tool_result", "a tool result without its call was sent as text")
+            turn.parts.append({"text": "\n".join(texts) or "(empty tool result)"})
+        else:
+            response: dict[str, Any] = {"name": function_name(name), "response": _response(texts, block.is_error)}
+            if block.id and not is_synthetic(block.id):
+                response["id"] = block.id
+            turn.results.append((block.id, {"functionResponse": response}))
+        inside = [m for m in media if name and self._gemini3 and (media_type_of(m) or "").startswith(_RESULT_MEDIA)]
+        if inside:
+            parts: list[dict[str, Any]] = []
+            for item in inside:
+                self._add_media(item, parts)
+            turn.results[-1][1]["functionResponse"]["parts"] = [p for p in parts if "text" not in p]
+            turn.media += [p for p in parts if "text" in p]
+        for item in media:
+            if not any(item is other for other in inside):
+                self._losses.add("coerced:tool_result_media", "media of a tool result was sent beside it")
+                self._add_media(item, turn.media)
+
+    def _stand_in_signatures(self) -> None:
+        # every step of the history, not only the current turn's that the API checks: a prefix that changes later would miss the cache
+        for turn in self._turns:
+            first = next((part for part in turn.parts if "functionCall" in part), None)
+            if first is not None and "thoughtSignature" not in first:
+                first["thoughtSignature"] = SKIP_SIGNATURE
+                self._losses.add("coerced:thought_signature", "function calls of another model carry Google's stand-in for a signature")
+
+
+def _response(texts: list[str], is_error: bool) -> orjson.Fragment | dict[str, Any]:
+    """The result as the object that Gemini wants: a JSON object as it is, anything else under `result`, errors under `error`."""
+    only = texts[0] if len(texts) == 1 else None
+    found = json_object(only) if only is not None else None
+    if is_error:
+        return {"error": found or "\n".join(texts)}
+    if found is not None:
+        return found
+    return {"result": only if only is not None else texts or ""}

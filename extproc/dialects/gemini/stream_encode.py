@@ -1,0 +1,164 @@
+"""Events to Gemini's stream for clients: server-sent events, each a GenerateContentResponse with the new parts.
+
+Function calls have no deltas in this format: their arguments are held until the block is whole. The finish reason and the token counts stand
+in the last chunk, which is written at the clean end only: a stream without it is truncated, and clients can tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from extproc.core.dialect import Reply
+from extproc.core.framing import sse
+from extproc.core.ir import (
+    Block,
+    BlockDelta,
+    BlockStart,
+    BlockStop,
+    End,
+    Event,
+    Finish,
+    Loss,
+    MessageStart,
+    Opaque,
+    Refusal,
+    StreamError,
+    Text,
+    Thinking,
+    ToolCall,
+    UsageUpdate,
+)
+from extproc.core.usage import Usage
+from extproc.dialects.gemini.errors import encode_stream_error
+from extproc.dialects.gemini.losses import Losses
+from extproc.dialects.gemini.response import answer_part, finish_members, prompt_feedback
+from extproc.dialects.gemini.wire import VENDOR, usage_out
+
+
+class GeminiStreamEncoder:
+    """A `StreamEncoder`. Total: an event that fits nowhere writes nothing."""
+
+    __slots__ = ("_blocks", "_done", "_finish", "_id", "_losses", "_model", "_texts", "_thoughts", "_usage", "_wrote")
+
+    def __init__(self, reply: Reply) -> None:
+        self._id = reply.id
+        self._model = reply.model
+        self._losses = Losses()
+        self._blocks: dict[int, Block] = {}
+        self._texts: dict[int, list[str]] = {}
+        self._thoughts: list[Thinking] = []
+        self._usage: Usage | None = None
+        self._finish: Finish | None = None
+        self._wrote = False
+        self._done = False
+
+    @property
+    def losses(self) -> Sequence[Loss]:
+        return self._losses
+
+    def encode(self, event: Event) -> bytes:
+        if self._done:
+            return b""
+        if isinstance(event, BlockDelta):
+            return self._delta(event)
+        if isinstance(event, BlockStart):
+            return self._start(event)
+        if isinstance(event, BlockStop):
+            return self._stop(event)
+        if isinstance(event, UsageUpdate):
+            self._usage = event.usage
+        elif isinstance(event, MessageStart):
+            self._id = event.id or self._id
+        elif isinstance(event, Finish):
+            self._finish = event
+        elif isinstance(event, StreamError):
+            self._done = True
+            return encode_stream_error(event.error)
+        elif isinstance(event, End):
+            return self._end()
+        return b""
+
+    def _start(self, event: BlockStart) -> bytes:
+        block = event.block
+        if isinstance(block, Text | Refusal | Thinking | ToolCall):
+            self._blocks[event.index] = block
+            if isinstance(block, Refusal):
+                self._losses.add("coerced:refusal", "a refusal was sent as text")
+            if isinstance(block, ToolCall):
+                self._texts[event.index] = [block.arguments]
+            elif block.text:
+                return self._delta(BlockDelta(event.index, block.text))
+            return b""
+        return self._part(answer_part(block, self._thoughts, self._losses))
+
+    def _delta(self, event: BlockDelta) -> bytes:
+        block = self._blocks.get(event.index)
+        if block is None or not event.text:
+            return b""
+        if isinstance(block, ToolCall):
+            self._texts[event.index].append(event.text)
+            return b""
+        if not isinstance(block, Thinking):
+            return self._part({"text": event.text})
+        # kept for the function call that may follow: another vendor's signed reasoning travels with it
+        self._texts.setdefault(event.index, []).append(event.text)
+        return self._part({"text": event.text, "thought": True})
+
+    def _stop(self, event: BlockStop) -> bytes:
+        block = self._blocks.pop(event.index, None)
+        text = "".join(self._texts.pop(event.index, ()))
+        opaque = event.opaque
+        if isinstance(block, ToolCall):
+            whole = ToolCall(block.id, block.name, text, opaque or block.opaque)
+            return self._part(answer_part(whole, self._thoughts, self._losses))
+        if isinstance(block, Thinking):
+            opaque = opaque or block.opaque
+            if opaque is not None and opaque.vendor != VENDOR:
+                self._thoughts.append(Thinking(text, opaque, block.redacted))
+                return b""
+        if opaque is None or block is None:
+            return b""
+        return self._signature(opaque, thought=isinstance(block, Thinking))
+
+    def _signature(self, opaque: Opaque, *, thought: bool) -> bytes:
+        """The signature of a text that has gone out already, on an empty part of its own, as Gemini itself sends it."""
+        if opaque.vendor != VENDOR:
+            self._losses.add("signature:foreign", "opaque reasoning of another vendor")
+            return b""
+        part: dict[str, Any] = {"text": "", "thoughtSignature": opaque.data}
+        return self._part(part | {"thought": True} if thought else part)
+
+    def _part(self, part: dict[str, Any] | None) -> bytes:
+        if part is None:
+            return b""
+        self._wrote = True
+        return self._chunk({"candidates": [{"content": {"parts": [part], "role": "model"}, "index": 0}]})
+
+    def _chunk(self, chunk: dict[str, Any]) -> bytes:
+        chunk["modelVersion"] = self._model
+        chunk["responseId"] = self._id
+        return sse(orjson.dumps(chunk))
+
+    def _end(self) -> bytes:
+        self._done = True
+        if self._finish is None:
+            return b""
+        if self._thoughts:
+            self._losses.add("signature:foreign", "opaque reasoning of another vendor")
+        if any(isinstance(block, ToolCall) for block in self._blocks.values()):
+            self._losses.add("dropped:tool_call", "a tool call that was never finished")
+        if self._finish.stop_sequence is not None:
+            self._losses.add("dropped:stop_sequence", "which stop sequence matched has no place")
+        feedback = prompt_feedback(self._finish.detail) if not self._wrote else None
+        chunk: dict[str, Any]
+        if feedback is not None:
+            chunk = {"promptFeedback": feedback}
+        else:
+            finish = finish_members(self._finish.reason, self._finish.detail)
+            chunk = {"candidates": [{"content": {"parts": [{"text": ""}], "role": "model"}, **finish, "index": 0}]}
+        if self._usage is not None:
+            chunk["usageMetadata"] = usage_out(self._usage)
+        return self._chunk(chunk)
