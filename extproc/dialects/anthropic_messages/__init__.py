@@ -1,0 +1,80 @@
+"""Anthropic Messages: the wire format of api.anthropic.com and of everything that speaks it.
+
+One module per direction and concern; this one puts them together as a `Dialect`. Wire format: https://platform.claude.com/docs/en/api/messages,
+versions 2023-06-01 and 2026-10-21 (which drops temperature, top_p and top_k from its types).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from extproc.core.dialect import Encoded, Facts, Need, Reply, StreamDecoder, StreamEncoder, StreamObserver
+from extproc.core.errors import ApiError
+from extproc.core.ir import JSON, Loss, Request, Response
+from extproc.core.observe import DecodingObserver
+from extproc.dialects.anthropic_messages import errors
+from extproc.dialects.anthropic_messages.encode import encode_request
+from extproc.dialects.anthropic_messages.needs import needs
+from extproc.dialects.anthropic_messages.request import decode_request
+from extproc.dialects.anthropic_messages.response import decode_response, encode_response
+from extproc.dialects.anthropic_messages.splice import splice_request
+from extproc.dialects.anthropic_messages.stream import MessagesDecoder
+from extproc.dialects.anthropic_messages.stream_encoder import MessagesEncoder
+from extproc.dialects.anthropic_messages.wire import NAME
+
+
+class AnthropicMessages:
+    """The `Dialect` of `POST /v1/messages`."""
+
+    name = NAME
+    carries = frozenset(
+        {
+            Need.TOOLS,
+            Need.VISION,
+            Need.DOCUMENTS,
+            Need.JSON_SCHEMA,
+            Need.JSON_OBJECT,
+            Need.IMAGE_URL,
+            Need.DOCUMENT_URL,
+            Need.FILE_ID,
+            Need.SERVER_TOOLS,
+            Need.PREFILL,
+        }
+    )
+    stream_type = "text/event-stream"
+
+    def needs(self, body: JSON) -> frozenset[str]:
+        return needs(body)
+
+    def decode_request(self, body: JSON) -> Request:
+        return decode_request(body)
+
+    def encode_request(self, request: Request, facts: Facts) -> Encoded:
+        return encode_request(request, facts)
+
+    def splice_request(self, raw: bytes, body: JSON, facts: Facts, headers: Mapping[str, str]) -> Encoded:
+        return splice_request(raw, body, facts, headers)
+
+    def decode_response(self, body: bytes) -> Response:
+        return decode_response(body)
+
+    def encode_response(self, response: Response, reply: Reply) -> tuple[bytes, list[Loss]]:
+        return encode_response(response, reply)
+
+    def stream_decoder(self) -> StreamDecoder:
+        return MessagesDecoder()
+
+    def stream_encoder(self, reply: Reply) -> StreamEncoder:
+        return MessagesEncoder(reply)
+
+    def stream_observer(self, *, hide_usage: bool) -> StreamObserver:  # noqa: ARG002 - the format always reports usage
+        return DecodingObserver(MessagesDecoder())
+
+    def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
+        return errors.decode_error(status, headers, body)
+
+    def encode_error(self, error: ApiError) -> tuple[int, bytes]:
+        return errors.encode_error(error)
+
+    def encode_stream_error(self, error: ApiError) -> bytes:
+        return errors.encode_stream_error(error)

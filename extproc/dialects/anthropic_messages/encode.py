@@ -1,0 +1,24 @@
+"""A canonical request as the bytes of a Messages request."""
+
+from __future__ import annotations
+
+from extproc.core.dialect import Encoded, Facts
+from extproc.core.ir import JSON, Request
+from extproc.dialects.anthropic_messages.losses import Losses
+from extproc.dialects.anthropic_messages.parameters import encode_parameters
+from extproc.dialects.anthropic_messages.turns import encode_turns
+from extproc.dialects.anthropic_messages.wire import DEFAULT_VERSION, NAME, dumps
+
+PATH = "/messages"
+
+
+def encode_request(request: Request, facts: Facts) -> Encoded:
+    """Raises `UntranslatableError`, and `BadRequestError` for what this format's provider would refuse with a 400."""
+    losses = Losses()
+    turns = encode_turns(request.messages, losses, own=request.extra_from == NAME)
+    body: dict[str, JSON] = {"model": facts.model}
+    if turns.system:
+        body["system"] = turns.system
+    body["messages"] = turns.messages
+    encode_parameters(request, facts, body, losses)
+    return Encoded(dumps(body), PATH, {"anthropic-version": DEFAULT_VERSION}, losses)

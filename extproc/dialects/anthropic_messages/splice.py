@@ -1,0 +1,95 @@
+"""A Messages request to a Messages provider: the client's bytes, with only what must change changed.
+
+That is the model's name, and in a conversation that other vendors took part in also what only they can read: their signatures in thinking
+blocks, thinking that nobody signed, the state in tool ids. A byte search finds out whether there is any; without it no message is looked at.
+
+One repair: a tool loop that another vendor began has no signed thinking in front, and Anthropic refuses manual thinking there. So thinking
+is switched off for this request, as Anthropic itself does when it is toggled inside a turn.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+
+import orjson
+
+from extproc.core import carrier, jsonedit
+from extproc.core.dialect import Encoded, Facts
+from extproc.core.ir import JSON
+from extproc.dialects.anthropic_messages.encode import PATH
+from extproc.dialects.anthropic_messages.losses import Losses
+from extproc.dialects.anthropic_messages.turns import continues_signed
+from extproc.dialects.anthropic_messages.wire import DEFAULT_VERSION, SLOT
+
+KEPT_HEADERS = ("anthropic-version", "anthropic-beta")
+_FOREIGN = re.compile(rb'"signature"\s*:\s*"(?:"|llm1\.)|"data"\s*:\s*"llm1\.')
+_ID_MEMBERS = ("id", "tool_use_id")
+
+
+def splice_request(raw: bytes, body: JSON, facts: Facts, headers: Mapping[str, str]) -> Encoded:
+    """Raises `BadRequestError` if `raw` is not one JSON object."""
+    losses = Losses()
+    layout = jsonedit.scan(raw)
+    edits: dict[str, bytes | None] = {}
+    cleaned: list[JSON] | None = None
+    if body.get("model") != facts.model:
+        edits["model"] = orjson.dumps(facts.model)
+    if carrier.MARK_BYTES in raw or _FOREIGN.search(raw):
+        cleaned = _cleaned(raw, layout)
+        if cleaned is not None:
+            losses.add("signature:foreign", "another vendor's signatures and unsigned thinking were left out")
+            edits["messages"] = json.dumps(cleaned, ensure_ascii=False, separators=(",", ":")).encode()
+    thinking = body.get("thinking")
+    if isinstance(thinking, dict) and thinking.get("type") == "enabled" and not continues_signed(cleaned or body.get("messages")):
+        losses.add("coerced:thinking", "off: the tool loop under way has no signed thinking in front")
+        edits["thinking"] = b'{"type":"disabled"}'
+    kept = {name: headers[name] for name in KEPT_HEADERS if name in headers}
+    kept.setdefault("anthropic-version", DEFAULT_VERSION)
+    return Encoded(jsonedit.splice(raw, edits, layout), PATH, kept, losses)
+
+
+def _cleaned(raw: bytes, layout: jsonedit.Layout) -> list[JSON] | None:
+    """`messages` without foreign state; None if there is none in it after all, as where a user's text quotes a mark.
+
+    Parsed with the standard library, which keeps numbers of any size: the rest of these messages goes to the provider as it was.
+    """
+    place = layout.members.get("messages")
+    messages = None if place is None else json.loads(raw[place.start : place.end])
+    if not isinstance(messages, list):
+        return None
+    cleaned = [_own_part(m) for m in messages]
+    if all(a is b for a, b in zip(cleaned, messages, strict=True)):
+        return None
+    return [m for m in cleaned if m is not None]
+
+
+def _own_part(message: JSON) -> JSON | None:
+    """The message without foreign state, itself if it holds none; None if nothing else was in it."""
+    content = message.get("content") if isinstance(message, dict) else None
+    if not isinstance(content, list) or not content:
+        return message
+    blocks = [b for b in map(_own_block, content) if b is not None]
+    if not blocks:
+        return None
+    if len(blocks) == len(content) and all(a is b for a, b in zip(blocks, content, strict=True)):
+        return message
+    return {**message, "content": blocks}
+
+
+def _own_block(block: JSON) -> JSON | None:
+    if not isinstance(block, dict):
+        return block
+    kind = block.get("type")
+    if kind == "thinking":
+        signature = block.get("signature")
+        return None if signature == "" or (isinstance(signature, str) and signature.startswith(SLOT)) else block
+    if kind == "redacted_thinking":
+        data = block.get("data")
+        return None if isinstance(data, str) and data.startswith(SLOT) else block
+    for name in _ID_MEMBERS:
+        carried = block.get(name)
+        if isinstance(carried, str) and carrier.MARK in carried:
+            block = {**block, name: carried.partition(carrier.MARK)[0]}
+    return block

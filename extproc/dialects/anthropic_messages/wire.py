@@ -1,0 +1,118 @@
+"""Small conventions of the Messages format that requests, answers and streams share: names, cache marks, tool ids, the signature slot.
+
+Wire format: https://platform.claude.com/docs/en/api/messages. Two additions are ours, and both are versioned:
+
+* A signature that another vendor minted rides in `signature` (or in `data` of `redacted_thinking`) as `llm1.<vendor>.<data>`. Anthropic's own
+  are base64 and hold no dot, so the two cannot be confused.
+* Anthropic refuses tool ids outside `[a-zA-Z0-9_-]`. Other ids are written as `llm1id_<base64url>` and read back as they were.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+
+import orjson
+
+from extproc.core.errors import BadRequestError
+from extproc.core.ir import JSON, Opaque
+
+NAME = "anthropic_messages"
+VENDOR = "anthropic"
+DEFAULT_VERSION = "2023-06-01"
+
+SLOT = "llm1."
+_ID_ESCAPE = "llm1id_"
+_SAFE_ID = re.compile(r"[a-zA-Z0-9_-]+")
+
+
+def signature(opaque: Opaque | None) -> str:
+    """What goes into the native slot; "" where there is no signature."""
+    if opaque is None:
+        return ""
+    return opaque.data if opaque.vendor == VENDOR else f"{SLOT}{opaque.vendor}.{opaque.data}"
+
+
+def opaque(slot: object) -> Opaque | None:
+    """The inverse of `signature`. A slot that names no vendor behind our prefix is no signature."""
+    if not isinstance(slot, str) or not slot:
+        return None
+    if not slot.startswith(SLOT):
+        return Opaque(VENDOR, slot)
+    vendor, dot, data = slot[len(SLOT) :].partition(".")
+    return Opaque(vendor, data) if dot and vendor and data else None
+
+
+def safe_id(call_id: str) -> str:
+    """A tool id that Anthropic takes, from which `original_id` gives the first one back."""
+    if _SAFE_ID.fullmatch(call_id) and not call_id.startswith(_ID_ESCAPE):
+        return call_id
+    return _ID_ESCAPE + base64.urlsafe_b64encode(call_id.encode("utf-8", "surrogatepass")).rstrip(b"=").decode()
+
+
+def original_id(call_id: str) -> str:
+    """The id that `safe_id` was given; an id that it did not write is itself."""
+    if not call_id.startswith(_ID_ESCAPE):
+        return call_id
+    packed = call_id[len(_ID_ESCAPE) :]
+    try:
+        return base64.b64decode(packed + "=" * (-len(packed) % 4), altchars=b"-_", validate=True).decode("utf-8", "surrogatepass")
+    except (binascii.Error, ValueError):
+        return call_id
+
+
+def cache_mark(block: JSON) -> str | None:
+    """`cache_control` of a parsed block as a canonical mark: "5m", "1h", "default"; None without one."""
+    control = block.get("cache_control")
+    if not isinstance(control, dict):
+        return None
+    ttl = control.get("ttl")
+    return ttl if ttl in {"5m", "1h"} else "default"
+
+
+def cache_control(mark: str) -> dict[str, str]:
+    """The canonical mark as `cache_control`."""
+    return {"type": "ephemeral", "ttl": mark} if mark in {"5m", "1h"} else {"type": "ephemeral"}
+
+
+def raw_json(value: JSON) -> str:
+    """A parsed value as JSON text. Raises `BadRequestError` if it is nested too deep to be written."""
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:
+        try:
+            return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        except RecursionError:
+            raise BadRequestError("The JSON is nested too deep.") from None
+
+
+def dumps(value: JSON) -> bytes:
+    """JSON bytes of what we send. Raises `BadRequestError` for text that is not Unicode and for nesting beyond what can be written."""
+    try:
+        return orjson.dumps(value)
+    except TypeError as error:
+        raise BadRequestError(f"The request cannot be written as JSON: {error}") from None
+
+
+def arguments(text: str) -> tuple[orjson.Fragment | dict[str, JSON], bool]:
+    """(tool arguments as an object to embed, whether they had to be wrapped).
+
+    Text that is a JSON object is embedded byte for byte: key order, big numbers and white space stay. "" is {}. Anything else (cut off or
+    invalid JSON, a bare value) cannot be an input object, so it is put whole into one under `arguments`.
+    """
+    if not text or text == "{}":
+        return {}, False
+    try:
+        parsed = orjson.loads(text)
+    except ValueError:
+        return ({}, False) if not text.strip() else ({"arguments": _printable(text)}, True)
+    if isinstance(parsed, dict):
+        return orjson.Fragment(text), False
+    return ({}, False) if parsed is None else ({"arguments": parsed}, True)
+
+
+def _printable(text: str) -> str:
+    """`text` with lone surrogates, which no JSON writer takes, replaced."""
+    return text.encode("utf-8", "replace").decode()
