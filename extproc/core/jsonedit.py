@@ -42,6 +42,7 @@ _MEMBER = re.compile(
     rb"%b(%b)%b:%b(%b|%b|[-+.0-9A-Za-z]++)%b(?:,|(\}))" % (_WS, _STRING, _WS, _WS, _STRING, _container(MAX_DEPTH - 1), _WS),
     re.DOTALL,
 )
+_ELEMENT = re.compile(rb"%b(%b|%b|[-+.0-9A-Za-z]++)%b(?:,|\])" % (_WS, _STRING, _container(MAX_DEPTH - 1), _WS), re.DOTALL)
 _OPEN = re.compile(rb"%b\{%b(\})?" % (_WS, _WS))
 _BLANK = re.compile(_WS)
 
@@ -98,6 +99,21 @@ def _members(raw: bytes, at: int, members: dict[str, Member]) -> int:
         if found.start(3) >= 0:
             return found.start(3)
         at = found.end()
+
+
+def elements(raw: bytes, array: Member) -> list[tuple[int, int]]:
+    """(start, end) of every element of the array that is the value of `array`. [] for what is no array, or empty."""
+    spans: list[tuple[int, int]] = []
+    if raw[array.start : array.start + 1] != b"[":
+        return spans
+    at = array.start + 1
+    while at < array.end:
+        found = _ELEMENT.match(raw, at, array.end)
+        if found is None:
+            break
+        spans.append(found.span(1))
+        at = found.end()
+    return spans
 
 
 def _unquote(quoted: bytes) -> str:

@@ -15,7 +15,12 @@ QUIRKS: dict[str, str] = {
     "no_strict_tools": "refuses `strict` on tools",
     "no_parallel_tool_calls": "refuses `parallel_tool_calls`",
     "no_reasoning_effort": "refuses `reasoning_effort`",
-    "reasoning_excluded_from_completion": "completion_tokens leaves out reasoning tokens",
+    "reasoning_content_history": "takes `reasoning_content` back in assistant messages (DeepSeek, Z.ai)",
+    "reasoning_details": "takes `reasoning_details` back in assistant messages (OpenRouter)",
+    "cache_control": "takes Anthropic's `cache_control` on content parts (OpenRouter)",
+    "top_k": "takes `top_k` (vLLM, OpenRouter, Together)",
+    "no_content_parts": "takes text only as one string, never as parts, outside user messages",
+    "short_tool_ids": "takes tool call ids of exactly nine letters and digits (Mistral)",
 }
 """Every quirk with its meaning; a test holds the kinds and the encoders to this list."""
 

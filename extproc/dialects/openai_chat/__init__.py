@@ -1,0 +1,69 @@
+"""OpenAI Chat Completions: the format of OpenAI itself and of every provider that calls itself compatible with it.
+
+Vendors differ by `Facts.quirks` (see `providers.kinds`), never by code here that asks for a vendor's name, OpenAI's own models apart.
+Reference: https://platform.openai.com/docs/api-reference/chat
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from extproc.core.dialect import Encoded, Facts, Reply
+from extproc.core.errors import ApiError
+from extproc.core.ir import JSON, Loss, Request, Response
+from extproc.dialects.openai_chat import errors, needs, request_decode, request_encode, response, splice
+from extproc.dialects.openai_chat.content import NAME
+from extproc.dialects.openai_chat.observer import ChatObserver
+from extproc.dialects.openai_chat.stream_decoder import ChatStreamDecoder
+from extproc.dialects.openai_chat.stream_encoder import ChatStreamEncoder
+
+
+class OpenAIChat:
+    """The `Dialect` of `/chat/completions`."""
+
+    name = NAME
+    carries = needs.CARRIES
+    stream_type = "text/event-stream"
+
+    def needs(self, body: JSON) -> frozenset[str]:
+        return needs.needs(body)
+
+    def wants_usage(self, body: JSON) -> bool:
+        return request_decode.wants_usage(body)
+
+    def wants_functions(self, body: JSON) -> bool:
+        """For `Reply.functions`: must the answer be in the older form, `function_call`?"""
+        return request_decode.wants_functions(body)
+
+    def decode_request(self, body: JSON) -> Request:
+        return request_decode.decode_request(body)
+
+    def encode_request(self, request: Request, facts: Facts) -> Encoded:
+        return request_encode.encode_request(request, facts)
+
+    def splice_request(self, raw: bytes, body: JSON, facts: Facts, headers: Mapping[str, str]) -> Encoded:  # noqa: ARG002 the format has no headers of its own
+        return splice.splice_request(raw, body, facts)
+
+    def decode_response(self, body: bytes) -> Response:
+        return response.decode_response(body)
+
+    def encode_response(self, answer: Response, reply: Reply) -> tuple[bytes, list[Loss]]:
+        return response.encode_response(answer, reply)
+
+    def stream_decoder(self) -> ChatStreamDecoder:
+        return ChatStreamDecoder()
+
+    def stream_encoder(self, reply: Reply) -> ChatStreamEncoder:
+        return ChatStreamEncoder(reply)
+
+    def stream_observer(self, *, hide_usage: bool) -> ChatObserver:
+        return ChatObserver(hide_usage=hide_usage)
+
+    def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
+        return errors.decode_error(status, headers, body)
+
+    def encode_error(self, error: ApiError) -> tuple[int, bytes]:
+        return errors.encode_error(error)
+
+    def encode_stream_error(self, error: ApiError) -> bytes:
+        return errors.encode_stream_error(error)

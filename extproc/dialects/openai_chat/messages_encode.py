@@ -1,0 +1,262 @@
+"""Canonical messages to Chat Completions messages.
+
+Tool results become messages of their own, which must stand directly behind the assistant's calls and hold only text; whatever else they and
+assistant messages hold (images, files) moves into the next user message, behind a line that says where it came from.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from dataclasses import dataclass, field
+
+from extproc.core.dialect import Facts
+from extproc.core.errors import UntranslatableError
+from extproc.core.ir import (
+    JSON,
+    Audio,
+    Block,
+    Document,
+    Foreign,
+    Image,
+    Message,
+    Refusal,
+    Role,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+    Video,
+)
+from extproc.dialects.openai_chat import details
+from extproc.dialects.openai_chat.content import NAME, audio_part, document_parts, image_part
+from extproc.dialects.openai_chat.losses import Losses
+
+_MAX_ID = 40
+"""Characters of a tool call id that OpenAI takes; longer ones are a recorded 400 (`string_above_max_length`)."""
+
+_NINE = re.compile(r"[A-Za-z0-9]{9}")
+
+
+def encode_messages(messages: list[Message], facts: Facts, losses: Losses) -> list[JSON]:
+    """Raises `UntranslatableError` for content that the format cannot hold."""
+    encoder = _Encoder(facts, losses)
+    for message in _joined(messages):
+        if message.role is Role.ASSISTANT:
+            encoder.assistant(message)
+        elif message.role is Role.USER:
+            encoder.user(message)
+        else:
+            encoder.system(message)
+    encoder.flush()
+    return encoder.out
+
+
+def _joined(messages: list[Message]) -> list[Message]:
+    """User messages that bring results of the same turn as one: nothing may stand between a turn's tool messages."""
+    out: list[Message] = []
+    for message in messages:
+        before = out[-1] if out else None
+        if before is not None and before.role is message.role is Role.USER and _brings_result(message) and _brings_result(before):
+            out[-1] = Message(Role.USER, [*before.blocks, *message.blocks], message.name)
+        else:
+            out.append(message)
+    return out
+
+
+def _brings_result(message: Message) -> bool:
+    return any(isinstance(block, ToolResult) for block in message.blocks)
+
+
+def call_id(original: str, facts: Facts) -> str:
+    """The id as the target takes it. Calls and results map alike, and the client never sees the mapped one, so nothing has to map back."""
+    if "short_tool_ids" in facts.quirks:
+        if _NINE.fullmatch(original):
+            return original
+        digest = base64.b64encode(hashlib.sha256(original.encode()).digest(), b"00").decode()
+        return digest[:9]
+    if facts.vendor == "openai" and len(original) > _MAX_ID:
+        return "call_" + hashlib.sha256(original.encode()).hexdigest()[:24]
+    return original
+
+
+@dataclass(slots=True)
+class _Encoder:
+    facts: Facts
+    losses: Losses
+    out: list[JSON] = field(default_factory=list)
+    moved: list[JSON] = field(default_factory=list)
+    """Parts that wait for the next user message."""
+
+    def flush(self) -> None:
+        if self.moved:
+            self.out.append({"role": "user", "content": self.moved})
+            self.moved = []
+
+    def system(self, message: Message) -> None:
+        self.flush()
+        role = "system" if message.role is Role.SYSTEM or "no_developer_role" in self.facts.quirks else "developer"
+        self.out.append(self._named({"role": role, "content": self.content(self.texts(message.blocks, role))}, message))
+
+    def user(self, message: Message) -> None:
+        results = [block for block in message.blocks if isinstance(block, ToolResult)]
+        for result in results:
+            self.tool(result)
+        parts = self.moved
+        self.moved = []
+        for block in message.blocks:
+            if not isinstance(block, ToolResult):
+                parts += self.parts(block)
+        if parts or not results:
+            self.out.append(self._named({"role": "user", "content": _short(parts)}, message))
+
+    def tool(self, result: ToolResult) -> None:
+        if result.is_error:
+            self.losses.add("dropped:tool_error_flag", "tool messages have no error flag; the text stands for itself")
+        if result.cache is not None:
+            self.losses.add("dropped:cache_control", "tool results")
+        texts: list[Block] = [block for block in result.content if isinstance(block, Text)]
+        others = [block for block in result.content if not isinstance(block, Text)]
+        ident = call_id(result.id, self.facts)
+        if others:
+            self.losses.add("coerced:tool_result_image", "tool messages hold only text: it follows in a user message")
+            self.moved.append({"type": "text", "text": f"Attached to the result of tool call {ident}:"})
+            for block in others:
+                self.moved += self.parts(block)
+        content = self.content(self.texts(texts, "tool"))
+        if others and not texts:
+            content = "The result is attached to the next user message."
+        self.out.append({"role": "tool", "tool_call_id": ident, "content": content})
+
+    def assistant(self, message: Message) -> None:
+        self.flush()
+        texts: list[Block] = []
+        calls: list[JSON] = []
+        thoughts: list[Thinking] = []
+        encoded: dict[str, JSON] = {"role": "assistant", "content": None}
+        for block in message.blocks:
+            if isinstance(block, ToolCall):
+                calls.append(self.call(block))
+            elif isinstance(block, Thinking):
+                thoughts.append(block)
+            elif isinstance(block, Text | Refusal):
+                texts.append(block)
+            elif isinstance(block, Foreign) and block.dialect == NAME and block.kind == "audio":
+                encoded["audio"] = block.raw
+            elif isinstance(block, Foreign) and block.dialect == NAME and block.kind.endswith("_tool_call"):
+                calls.append(block.raw)
+            else:
+                self.losses.add("coerced:assistant_image", "assistant messages hold only text: it follows in a user message")
+                self.moved.append({"type": "text", "text": "From the previous assistant message:"})
+                self.moved += self.parts(block)
+        if len(texts) == 1 and isinstance(texts[0], Refusal):
+            encoded["refusal"] = texts[0].text
+        elif texts:
+            encoded["content"] = self.content(self.texts(texts, "assistant"))
+        elif not calls and "audio" not in encoded:
+            encoded["content"] = ""
+        if calls:
+            encoded["tool_calls"] = calls
+        self.thoughts(encoded, thoughts)
+        self.out.append(self._named(encoded, message))
+
+    def call(self, block: ToolCall) -> JSON:
+        if block.opaque is not None:
+            self.losses.add("signature:foreign", f"minted by {block.opaque.vendor}")
+        if block.cache is not None:
+            self.losses.add("dropped:cache_control", "tool calls")
+        function = {"name": block.name, "arguments": block.arguments or "{}"}
+        return {"id": call_id(block.id, self.facts), "type": "function", "function": function}
+
+    def thoughts(self, encoded: dict[str, JSON], thoughts: list[Thinking]) -> None:
+        """Thoughts of the history go only to vendors that take them back; OpenAI's chat has no slot for them."""
+        if not thoughts:
+            return
+        quirks = self.facts.quirks
+        kept = details.VENDOR if "reasoning_details" in quirks else ""
+        for thought in thoughts:
+            if thought.opaque is not None and thought.opaque.vendor != kept:
+                self.losses.add("signature:foreign", f"minted by {thought.opaque.vendor}")
+        if kept:
+            encoded["reasoning_details"] = details.encode(thoughts)
+        elif "reasoning_content_history" in quirks:
+            encoded["reasoning_content"] = "\n\n".join(thought.text for thought in thoughts if thought.text)
+        else:
+            self.losses.add("dropped:thinking", "the format takes no thoughts back")
+
+    def texts(self, blocks: list[Block], role: str) -> list[JSON]:
+        """Parts of a message that may hold nothing but text, and refusals in an assistant's."""
+        parts: list[JSON] = []
+        for block in blocks:
+            if isinstance(block, Refusal) and role == "assistant":
+                parts.append({"type": "refusal", "refusal": block.text})
+            elif isinstance(block, Text):
+                parts += self.parts(block)
+            elif isinstance(block, Thinking):
+                self.losses.add("dropped:thinking", role)
+            else:
+                raise UntranslatableError(f"a {role} message can hold only text", param="messages")
+        return parts
+
+    def content(self, parts: list[JSON]) -> JSON:
+        if len(parts) > 1 and "no_content_parts" in self.facts.quirks:
+            self.losses.add("coerced:content_parts", "joined to one text")
+            return "\n\n".join(part.get("text") or part.get("refusal") or "" for part in parts)
+        return _short(parts)
+
+    def parts(self, block: Block) -> list[JSON]:
+        """One block as content parts of a user message."""
+        match block:
+            case Text():
+                if block.opaque is not None:
+                    self.losses.add("signature:foreign", f"minted by {block.opaque.vendor}")
+                if block.citations:
+                    self.losses.add("dropped:citations", "in the history")
+                parts: list[JSON] = [{"type": "text", "text": block.text}]
+            case Image():
+                parts = [image_part(block)]
+            case Audio():
+                parts = [audio_part(block)]
+            case Document():
+                parts = document_parts(block)
+                if block.source.text is not None:
+                    self.losses.add("coerced:document", "sent as text")
+                elif block.context:
+                    self.losses.add("dropped:document_context")
+                if block.citations:
+                    self.losses.add("dropped:citations", "documents")
+            case Refusal():
+                parts = [{"type": "text", "text": block.text}]
+            case Thinking():
+                self.losses.add("dropped:thinking", "in a user message")
+                return []
+            case Foreign() if block.dialect == NAME:
+                return [block.raw]
+            case Foreign():
+                raise UntranslatableError(f"a {block.kind} block cannot be sent to another provider", param="messages")
+            case Video():
+                raise UntranslatableError("video cannot be sent to this provider", param="messages")
+            case ToolCall() | ToolResult():
+                raise UntranslatableError("tool calls and results must be in messages of their own", param="messages")
+        if block.cache is not None:
+            if "cache_control" in self.facts.quirks:
+                ttl = {"ttl": block.cache} if block.cache != "default" else {}
+                parts[-1]["cache_control"] = {"type": "ephemeral"} | ttl
+            else:
+                self.losses.add("dropped:cache_control", "the provider caches by itself")
+        return parts
+
+    def _named(self, encoded: dict[str, JSON], message: Message) -> dict[str, JSON]:
+        if message.name:
+            encoded["name"] = message.name
+        return encoded
+
+
+def _short(parts: list[JSON]) -> JSON:
+    """One plain text as a string, which every vendor takes; nothing as the empty string."""
+    if not parts:
+        return ""
+    if len(parts) == 1 and parts[0].keys() == {"type", "text"}:
+        return parts[0]["text"]
+    return parts

@@ -1,0 +1,239 @@
+"""Events to a stream of Chat Completions chunks. Total over every order of events that a decoder can give.
+
+`[DONE]` comes only on `End` behind a `Finish`: a truncated answer must not look whole. Signed thoughts ride in the id of the call that they
+led to (see `core.carrier`), so a thought's text is kept until then.
+Reference: https://platform.openai.com/docs/api-reference/chat-streaming
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import orjson
+
+from extproc.core import carrier
+from extproc.core.dialect import Reply
+from extproc.core.ir import (
+    JSON,
+    Audio,
+    BlockDelta,
+    BlockStart,
+    BlockStop,
+    Document,
+    End,
+    Event,
+    Finish,
+    Foreign,
+    Image,
+    Loss,
+    MessageStart,
+    Opaque,
+    Refusal,
+    StreamError,
+    Text,
+    Thinking,
+    ToolCall,
+    UsageUpdate,
+    Video,
+)
+from extproc.core.usage import Usage
+from extproc.dialects.openai_chat.content import NAME, image_part
+from extproc.dialects.openai_chat.errors import encode_stream_error
+from extproc.dialects.openai_chat.losses import Losses
+from extproc.dialects.openai_chat.usage import COERCED, encode_finish, encode_usage
+
+_MEMBERS = {Text: b"content", Refusal: b"refusal", Thinking: b"reasoning_content"}
+
+
+class _Block:
+    """An open block: its kind, the texts of a thought or whether a call got any, and a call's place among the calls."""
+
+    __slots__ = ("call", "kind", "opaque", "texts")
+
+    def __init__(self, kind: type, opaque: Opaque | None) -> None:
+        self.kind = kind
+        self.opaque = opaque
+        self.texts: list[str] = []
+        self.call = -1
+
+
+class ChatStreamEncoder:
+    """One stream to one client."""
+
+    __slots__ = (
+        "_blocks",
+        "_calls",
+        "_finished",
+        "_head",
+        "_losses",
+        "_over",
+        "_refused",
+        "_reply",
+        "_signed",
+        "_started",
+        "_tail",
+        "_thought",
+        "_usage",
+    )
+
+    def __init__(self, reply: Reply) -> None:
+        self._reply = reply
+        self._losses = Losses()
+        self._blocks: dict[int, _Block] = {}
+        self._calls = 0
+        self._signed: list[Thinking] = []
+        self._usage: Usage | None = None
+        self._thought = self._refused = self._started = self._finished = self._over = False
+        self._head = b""
+        self._tail = b',"usage":null}\n\n' if reply.include_usage else b"}\n\n"
+
+    @property
+    def losses(self) -> Sequence[Loss]:
+        return self._losses
+
+    def encode(self, event: Event) -> bytes:
+        if self._over:
+            return b""
+        match event:
+            case BlockDelta():
+                return self._delta(event)
+            case BlockStart():
+                return self._start(event)
+            case BlockStop():
+                return self._stop(event)
+            case UsageUpdate():
+                self._usage = event.usage
+                return b""
+            case MessageStart():
+                return self._begin(event.id, event.created)
+            case Finish():
+                return self._finish(event)
+            case StreamError():
+                self._over = True
+                return encode_stream_error(event.error)
+            case End():
+                return self._end()
+
+    def _begin(self, answer: str, created: int | None) -> bytes:
+        """The chunk with the role, once; an answer without a `MessageStart` gets it before its first content."""
+        if self._started:
+            return b""
+        self._started = True
+        named = {
+            "id": answer or self._reply.id,
+            "object": "chat.completion.chunk",
+            "created": self._reply.created if created is None else created,
+            "model": self._reply.model,
+        }
+        self._head = b"data: " + orjson.dumps(named)[:-1] + b',"choices":['
+        return self._chunk(b'{"role":"assistant","content":"","refusal":null}')
+
+    def _chunk(self, delta: bytes, finish: bytes = b"null") -> bytes:
+        return b'%b{"index":0,"delta":%b,"logprobs":null,"finish_reason":%b}]%b' % (self._head, delta, finish, self._tail)
+
+    def _say(self, delta: bytes) -> bytes:
+        return self._chunk(delta) if self._started else self._begin("", None) + self._chunk(delta)
+
+    def _start(self, event: BlockStart) -> bytes:
+        block = event.block
+        match block:
+            case Text() | Refusal() | Thinking():
+                known = self._blocks[event.index] = _Block(type(block), block.opaque if not isinstance(block, Refusal) else None)
+                if isinstance(block, Text) and block.citations:
+                    self._losses.add("dropped:citations", "in a stream")
+                if isinstance(block, Thinking) and self._thought and not block.redacted:
+                    # a second thought is a paragraph of its own in the one text that the client sees
+                    return self._text(known, "\n\n" + block.text, block.text)
+                return self._text(known, block.text, block.text) if block.text else b""
+            case ToolCall():
+                return self._call(event.index, block)
+            case Image() if block.source.file_id is None:
+                return self._say(orjson.dumps({"images": [image_part(block)]}))
+            case Foreign() if block.dialect == NAME and block.kind == "audio":
+                return self._say(orjson.dumps({"audio": block.raw}))
+            case Foreign():
+                self._losses.add(f"dropped:{block.dialect}_block", block.kind[:64])
+            case Image() | Audio() | Document() | Video():
+                self._losses.add(f"dropped:{type(block).__name__.lower()}")
+            case _:
+                self._losses.add("dropped:block")
+        return b""
+
+    def _call(self, index: int, block: ToolCall) -> bytes:
+        known = self._blocks[index] = _Block(ToolCall, block.opaque)
+        known.call = self._calls
+        self._calls += 1
+        if self._reply.functions:
+            if known.call:
+                self._losses.add("dropped:parallel_tool_calls", "the older form has one call at a time")
+                return b""
+            first: JSON = {"function_call": {"name": block.name, "arguments": ""}}
+        else:
+            ident = carrier.join(block.id, block.opaque, self._signed)
+            self._signed = []
+            function = {"name": block.name, "arguments": ""}
+            first = {"tool_calls": [{"index": known.call, "id": ident, "type": "function", "function": function}]}
+        out = self._say(orjson.dumps(first))
+        return out + self._arguments(known, block.arguments) if block.arguments else out
+
+    def _arguments(self, known: _Block, text: str) -> bytes:
+        known.texts = ["some"]
+        if self._reply.functions:
+            return b"" if known.call else self._chunk(b'{"function_call":{"arguments":%b}}' % orjson.dumps(text))
+        return self._chunk(b'{"tool_calls":[{"index":%d,"function":{"arguments":%b}}]}' % (known.call, orjson.dumps(text)))
+
+    def _text(self, known: _Block, shown: str, text: str) -> bytes:
+        if known.kind is Thinking:
+            self._thought = True
+            known.texts.append(text)
+        elif known.kind is Refusal:
+            self._refused = True
+        return self._say(b'{"%b":%b}' % (_MEMBERS[known.kind], orjson.dumps(shown)))
+
+    def _delta(self, event: BlockDelta) -> bytes:
+        known = self._blocks.get(event.index)
+        if known is None or not event.text:
+            return b""
+        if known.kind is ToolCall:
+            return self._arguments(known, event.text)
+        return self._text(known, event.text, event.text)
+
+    def _stop(self, event: BlockStop) -> bytes:
+        known = self._blocks.pop(event.index, None)
+        if known is None:
+            return b""
+        opaque = event.opaque or known.opaque
+        if known.kind is Thinking:
+            if opaque is not None:
+                text = "".join(known.texts)
+                self._signed.append(Thinking(text, opaque, redacted=not text))
+        elif known.kind is ToolCall:
+            if event.opaque is not None and event.opaque != known.opaque:
+                self._losses.add("dropped:signature", "it came behind the id that would carry it")
+            if not known.texts:
+                return self._arguments(known, "{}")
+        elif opaque is not None:
+            self._losses.add("dropped:signature", "on text: the format has no place for it")
+        return b""
+
+    def _finish(self, event: Finish) -> bytes:
+        if self._finished:
+            return b""
+        self._finished = True
+        if self._signed:
+            self._losses.add("dropped:signature", "thoughts that no tool call follows")
+        if event.reason in COERCED:
+            self._losses.add("coerced:finish_reason", event.reason.value)
+        if event.stop_sequence is not None:
+            self._losses.add("dropped:stop_sequence", "the answer does not say which one matched")
+        word = encode_finish(event.reason, refused=self._refused, functions=self._reply.functions)
+        return self._begin("", None) + self._chunk(b"{}", b'"%b"' % word.encode())
+
+    def _end(self) -> bytes:
+        self._over = True
+        if not self._finished:
+            return b""
+        usage = b""
+        if self._reply.include_usage and self._usage is not None:
+            usage = self._head + b'],"usage":' + orjson.dumps(encode_usage(self._usage)) + b"}\n\n"
+        return usage + b"data: [DONE]\n\n"
