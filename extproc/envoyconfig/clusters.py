@@ -11,10 +11,13 @@ from urllib.parse import quote, urlsplit
 from extproc.envoyconfig import filters, wire
 from extproc.envoyconfig.merge import merge, merge_all
 from extproc.envoyconfig.options import Options
+from extproc.envoyconfig.routes import NO_PLAN
 from extproc.envoyconfig.sources import Sources
 from extproc.registry.types import Credential, Registry, Target
 
 OTEL_CLUSTER = "otel"
+RESERVED = frozenset({filters.EXT_PROC_CLUSTER, OTEL_CLUSTER, NO_PLAN})
+"""Cluster names that are not for targets."""
 
 
 def provider_clusters(registry: Registry, options: Options, sources: Sources) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from typing import Any
 _ONE_OF: tuple[frozenset[str], ...] = (
     frozenset({"explicit_http_config", "use_downstream_protocol_config", "auto_config"}),
     frozenset({"validation_context", "combined_validation_context", "validation_context_sds_secret_config"}),
+    frozenset({"filename", "inline_bytes", "inline_string", "environment_variable"}),
     frozenset({"ring_hash_lb_config", "maglev_lb_config", "original_dst_lb_config", "least_request_lb_config", "round_robin_lb_config"}),
 )
 

@@ -1,22 +1,24 @@
 """Reads the YAML files that SREs edit, with the line of every member, so that a refusal can name it.
 
-YAML 1.1, as Envoy reads it. A mapping that names a member twice is an error, and so is a missing file or one that is not a mapping.
+Read by the same strict reader as the registry: a member that is named twice or a word that YAML versions disagree about is an error.
 """
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from extproc.envoyconfig.problem import Problem
+from extproc.registry import problems as found_in
+from extproc.registry.fields import Field
+from extproc.registry.yaml_marks import Mapping, Node, Sequence, read_yaml
 
 NAMES: tuple[str, ...] = ("bootstrap", "listener", "routes", "cluster", "ext_proc")
 
-Path_ = tuple[str | int, ...]
+Lines = dict[found_in.Path, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +27,7 @@ class Source:
 
     file: str
     data: dict[str, Any]
-    lines: dict[Path_, int] = field(default_factory=dict)
-
-    def line(self, path: Path_) -> int | None:
-        """The line of the member, or of the nearest one around it that is in the file."""
-        for end in range(len(path), 0, -1):
-            if path[:end] in self.lines:
-                return self.lines[path[:end]]
-        return None
+    lines: Lines = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +42,7 @@ class Sources:
 
 
 class SourceError(Exception):
-    """The files cannot be read; `problems` has one for each reason."""
+    """The files cannot be read; `problems` has one for each reason, `str` prints one per line."""
 
     def __init__(self, problems: list[Problem]) -> None:
         super().__init__("\n".join(map(str, problems)))
@@ -69,57 +64,48 @@ def load_sources(directory: Path | None = None) -> Sources:
     loaded = {}
     for name in NAMES:
         file = (directory or defaults) / f"{name}.yaml"
-        if not file.exists():
-            file = defaults / f"{name}.yaml"
-        loaded[name] = _read(file, problems)
-    if directory is not None:
-        known = {f"{name}.yaml" for name in NAMES}
-        problems += [
-            Problem(str(file), (), None, f"not one of {', '.join(sorted(known))}: nothing would read it")
-            for file in sorted(directory.iterdir())
-            if file.suffix in {".yaml", ".yml"} and file.name not in known
-        ]
+        loaded[name] = _read(file if file.exists() else defaults / f"{name}.yaml", problems)
+    known = [f"{name}.yaml" for name in NAMES]
+    for file in sorted((directory or defaults).iterdir()):
+        meant = difflib.get_close_matches(file.name, known, n=1, cutoff=0.8)
+        if meant and file.name not in known:
+            problems.append(Problem(str(file), (), None, f"nothing reads this file; did you mean {meant[0]}?"))
     if problems:
         raise SourceError(problems)
     return Sources(**loaded)
 
 
+def parse_source(raw: bytes, file: str, problems: list[Problem]) -> Source:
+    """`file` names it in messages. Everything wrong is added to `problems`."""
+    found = found_in.Problems()
+    root = read_yaml(raw, found)
+    data = Field(root, (), found).data() if root is not None else None
+    if root is not None and not isinstance(root, Mapping):
+        found.add((), 1, 1, "must be a mapping")
+    problems += [Problem(file, (), p.line or None, " ".join(filter(None, (p.path and f"{p.path}:", p.message)))) for p in found.found]
+    return Source(file, data if isinstance(data, dict) else {}, lines_of(root))
+
+
+def lines_of(root: Node | None) -> Lines:
+    """The line of every member below `root`, by its path."""
+    return dict(_walk(root, ()))
+
+
 def _read(file: Path, problems: list[Problem]) -> Source:
     try:
-        text = file.read_text(encoding="utf-8")
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text) if root is not None else {}
-    except (OSError, UnicodeDecodeError) as error:
-        problems.append(Problem(str(file), (), None, f"cannot be read: {error}"))
+        raw = file.read_bytes()
+    except OSError as error:
+        problems.append(Problem(str(file), (), None, f"cannot be read: {error.strerror}"))
         return Source(str(file), {})
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        problems.append(Problem(str(file), (), mark.line + 1 if mark else None, f"not YAML: {error.problem or error.context}"))
-        return Source(str(file), {})
-    except yaml.YAMLError as error:
-        problems.append(Problem(str(file), (), None, f"not YAML: {error}"))
-        return Source(str(file), {})
-    if not isinstance(data, dict):
-        problems.append(Problem(str(file), (), 1, "must be a mapping"))
-        return Source(str(file), {})
-    lines: dict[Path_, int] = {}
-    for path, line, twice in _walk(root, ()):
-        if twice:
-            problems.append(Problem(str(file), path, line, "named twice"))
-        lines[path] = line
-    return Source(str(file), data, lines)
+    return parse_source(raw, str(file), problems)
 
 
-def _walk(node: yaml.Node | None, path: Path_) -> Iterator[tuple[Path_, int, bool]]:
-    """(path, line, whether it repeats a sibling) of every member below `node`."""
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            name = str(key.value)
-            yield (*path, name), key.start_mark.line + 1, name in seen
-            seen.add(name)
-            yield from _walk(value, (*path, name))
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            yield (*path, index), value.start_mark.line + 1, False
-            yield from _walk(value, (*path, index))
+def _walk(node: Node | None, path: found_in.Path) -> Iterator[tuple[found_in.Path, int]]:
+    if isinstance(node, Mapping):
+        for name, entry in node.entries.items():
+            yield (*path, name), entry.line
+            yield from _walk(entry.node, (*path, name))
+    elif isinstance(node, Sequence):
+        for index, item in enumerate(node.items):
+            yield (*path, index), item.line
+            yield from _walk(item, (*path, index))
