@@ -97,7 +97,10 @@ class TraceCollector:
 
 
 class ConsoleTree(SpanProcessor):
-    """Prints trees with `write`. `whole`: wait for Envoy's spans (`receive`, and `tick` now and then). Safe to call from several threads."""
+    """Prints trees with `write`, in colour if `colour` (see `wants_colour`). Safe to call from several threads.
+
+    `whole`: wait for Envoy's spans; they come by `receive`, and `tick` must be called now and then.
+    """
 
     def __init__(
         self,

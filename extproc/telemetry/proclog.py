@@ -1,8 +1,8 @@
 """The process's own log (start, reload, errors) through the standard `logging`: JSON lines, or readable text on a terminal.
 
-Our code logs fixed messages with values in `extra={"fields": {...}}`. An exception is logged by type and place; its text only where that is ours or
-the operating system's, because any other exception's text may quote the request that caused it. For the same reason only the first line of a
-message is kept (asyncio puts an exception's text into the next ones). `debug` shows all.
+Our code logs fixed messages with values in `extra={...}`, which become members. An exception is logged by type and place; its text only where that
+is ours or the operating system's, because any other exception's text may quote the request that caused it. For the same reason only the first
+line of a message is kept (asyncio puts an exception's text into the next ones). `debug` shows all.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ _SAFE_TEXT = (OSError, ApiError, TelemetryConfigError)
 _QUIET = ("httpx", "httpcore", "asyncio", "urllib3")
 """Libraries that log every request (Envoy's admin is asked several times a second)."""
 _MESSAGE_LIMIT = 2000
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+"""What every record has; the rest is the caller's `extra`."""
 _REPEAT_SECONDS = 60.0
 
 
@@ -55,9 +57,7 @@ def fields_of(record: logging.LogRecord, *, show_text: bool) -> dict[str, Any]:
         "message": clip(message if show_text else message.partition("\n")[0], _MESSAGE_LIMIT),
         "logger": record.name,
     }
-    extra = getattr(record, "fields", None)
-    if isinstance(extra, dict):
-        out |= {clip(str(k)): v for k, v in extra.items() if k not in out}
+    out |= {name: value for name, value in vars(record).items() if name not in _STANDARD and name not in out}
     error = record.exc_info[1] if record.exc_info else None
     if error is not None:
         out["error"] = type(error).__name__

@@ -71,7 +71,10 @@ MEANING: dict[Outcome, Meaning] = {
 
 @dataclass(slots=True)
 class AttemptRecord:
-    """One upstream try. `status` 0: no response headers came. `verdict` "": Envoy ended it itself. `error_type` None: it succeeded."""
+    """One upstream try. `status` 0: no response headers came. `error_type` None: it succeeded.
+
+    `verdict` is pass, retry or final; "": Envoy ended the attempt itself.
+    """
 
     target: str
     status: int = 0

@@ -78,7 +78,7 @@ HTTP_REQUEST_RESEND_COUNT = "http.request.resend_count"
 LLM_ATTEMPT = "llm.attempt"
 """The attempt's number, from 1."""
 LLM_VERDICT = "llm.verdict"
-"""What was decided on the attempt's response: pass, stop, same, wait, next, key, larger; absent where Envoy ended the attempt itself."""
+"""What was decided on the attempt's response: pass, retry, final; ended_by_envoy where Envoy ended it itself (reset, time-out, client gone)."""
 
 # Our own words on the chat span.
 

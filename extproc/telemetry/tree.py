@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from extproc.telemetry import semconv
@@ -15,15 +16,6 @@ from extproc.telemetry.text import clip, printable
 
 _MAX_DEPTH = 24
 _BOLD, _DIM, _GREEN, _YELLOW, _RED = "1", "2", "32", "33", "31"
-
-_VERDICTS = {
-    "same": "↻ same target again",
-    "wait": "⧖ limited, again after a pause or elsewhere",
-    "next": "→ next target",
-    "key": "→ next target (key, permission or model refused)",
-    "larger": "→ target with a larger window",
-}
-"""Verdicts that go on, in words. The others end the chain."""
 
 
 @dataclass(slots=True)
@@ -71,7 +63,9 @@ def _trace(trace_id: str, spans: list[SpanView], colour: bool) -> list[str]:
             children.setdefault(parent, []).append(span)
         else:
             roots.append(span)
-    last = {attempts[-1].span_id for attempts in ([c for c in siblings if c.is_attempt] for siblings in children.values()) if attempts}
+    following: dict[str, SpanView] = {}
+    for siblings in children.values():
+        following.update((one.span_id, two) for one, two in pairwise(c for c in siblings if c.is_attempt))
     lines = [_paint(f"trace {printable(trace_id)}", _DIM, colour)]
     shown: set[str] = set()
     # the second pass over `ordered` reaches what hangs in a cycle
@@ -83,7 +77,7 @@ def _trace(trace_id: str, spans: list[SpanView], colour: bool) -> list[str]:
                 continue
             shown.add(span.span_id)
             mine = [c for c in children.get(span.span_id, ()) if c.span_id not in shown]
-            lines.append(own + _line(span, colour, last_attempt=span.span_id in last))
+            lines.append(own + _line(span, colour, then=following.get(span.span_id)))
             deeper = depth < _MAX_DEPTH
             for i in range(len(mine) - 1, -1, -1):
                 branch, rest = ("└─ ", "   ") if i == len(mine) - 1 else ("├─ ", "│  ")
@@ -91,11 +85,11 @@ def _trace(trace_id: str, spans: list[SpanView], colour: bool) -> list[str]:
     return lines
 
 
-def _line(span: SpanView, colour: bool, *, last_attempt: bool) -> str:
+def _line(span: SpanView, colour: bool, *, then: SpanView | None) -> str:
     if span.is_chat:
         parts = _chat(span)
     elif span.is_attempt:
-        parts = _attempt(span, last_attempt=last_attempt)
+        parts = _attempt(span, then)
     else:
         parts = _other(span)
     return "  ".join(_paint(printable(clip(text, 120)), style, colour) for text, style in parts if text)
@@ -128,16 +122,18 @@ def _chat(span: SpanView) -> list[_Part]:
     return parts
 
 
-def _attempt(span: SpanView, *, last_attempt: bool) -> list[_Part]:
+def _attempt(span: SpanView, then: SpanView | None) -> list[_Part]:
+    """`then` is the attempt behind this one: what followed says more than what was decided."""
     get = span.attributes.get
     status, error, verdict = get(semconv.HTTP_RESPONSE_STATUS_CODE), str(get(semconv.ERROR_TYPE) or ""), str(get(semconv.LLM_VERDICT) or "")
-    what = f"{status or 'no answer'} {error if error != str(status) else ''}".strip()
+    what = f"{status or 'no answer'} {error if error not in (str(status), 'no_answer') else ''}".strip()
     if not span.failed:
         end: _Part = ("✓", _GREEN)
-    elif not last_attempt:
-        end = (_VERDICTS.get(verdict, verdict) or _VERDICTS["next"], _YELLOW)
+    elif then is not None:
+        same = then.attributes.get(semconv.LLM_TARGET) == get(semconv.LLM_TARGET)
+        end = ("↻ same target again" if same else "→ next target", _YELLOW)
     else:
-        end = ("✗ final" if verdict == "stop" else "✗ nothing left to try", _RED)
+        end = ("✗ ended by Envoy" if verdict in ("", "ended_by_envoy") else "✗ final", _RED)
     return [
         (f"attempt {get(semconv.LLM_ATTEMPT)}", _BOLD),
         (str(get(semconv.LLM_TARGET)), ""),

@@ -24,18 +24,18 @@ def ids(units: list[list[SpanView]]) -> list[set[str]]:
 
 
 def test_spans_of_this_process_become_a_tree_when_the_chat_span_ends() -> None:
-    printed: list[str] = []
+    printed = io.StringIO()
     provider = TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(ConsoleTree(printed.append))
+    provider.add_span_processor(ConsoleTree(printed.write))
     tracing = Tracing(provider)
     chat = tracing.start_chat(parent_of_request(f"{TRACE}-{SPAN}", None), "gpt-4o", start_ns=START)
     tracing.attempt_span(
         chat.context, 1, start_ns=START, end_ns=START + 18 * MS, target="gpt-4o", status=503, verdict="next", error_type="unavailable"
     )
     tracing.attempt_span(chat.context, 2, start_ns=START + 19 * MS, end_ns=START + 659 * MS, target="sonnet", status=200, verdict="pass")
-    assert printed == []
+    assert printed.getvalue() == ""
     chat.end(answered())
-    assert "".join(printed).splitlines() == [
+    assert printed.getvalue().splitlines() == [
         f"trace {TRACE}",
         "chat gpt-4o  812 ms  ok  target=sonnet  in 12 out 48 tokens  $0.0003  ttft 120 ms  lost dropped:logprobs",
         "├─ attempt 1  gpt-4o  503 unavailable  18 ms  → next target",
@@ -44,11 +44,11 @@ def test_spans_of_this_process_become_a_tree_when_the_chat_span_ends() -> None:
 
 
 def test_an_unsampled_request_prints_nothing() -> None:
-    printed: list[str] = []
+    printed = io.StringIO()
     provider = TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(ConsoleTree(printed.append))
+    provider.add_span_processor(ConsoleTree(printed.write))
     Tracing(provider).start_chat(parent_of_request(None, f"00-{TRACE}-{CALLER}-00"), "m").end(answered())
-    assert printed == []
+    assert printed.getvalue() == ""
 
 
 def test_a_whole_tree_waits_for_envoys_server_span_its_attempts_and_their_links() -> None:
@@ -92,13 +92,13 @@ def test_memory_is_bounded() -> None:
 
 
 def test_shutdown_prints_what_is_left() -> None:
-    printed: list[str] = []
-    tree = ConsoleTree(printed.append, whole=True, clock=lambda: 0.0)
+    printed = io.StringIO()
+    tree = ConsoleTree(printed.write, whole=True, clock=lambda: 0.0)
     tree.receive([view("chat", "srv", chat=True)])
     tree.tick()
-    assert printed == []
+    assert printed.getvalue() == ""
     tree.shutdown()
-    assert printed == ["trace t\nchat  0.0 ms  ok\n"]
+    assert printed.getvalue() == "trace t\nchat  0.0 ms  ok\n"
 
 
 def test_colour_only_on_a_terminal_that_wants_it(monkeypatch: pytest.MonkeyPatch) -> None:

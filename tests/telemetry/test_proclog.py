@@ -44,7 +44,7 @@ def _restored() -> Iterator[None]:
 
 def test_json_lines_with_fields() -> None:
     captured = Captured()
-    logging.getLogger("extproc.app").warning("reload refused", extra={"fields": {"path": "r.yaml", "errors": 2, "level": "forged", "odd": {1, 2}}})
+    logging.getLogger("extproc.app").warning("reload refused", extra={"path": "r.yaml", "errors": 2, "level": "forged", "odd": {1, 2}})
     line = orjson.loads(captured.text())
     assert line.pop("ts").endswith("Z")
     assert line == {
@@ -60,7 +60,7 @@ def test_json_lines_with_fields() -> None:
 
 def test_readable_on_a_terminal() -> None:
     captured = Captured(terminal=True)
-    logging.getLogger("extproc.app").info("listening \x1b[2J", extra={"fields": {"socket": "x.sock"}})
+    logging.getLogger("extproc.app").info("listening \x1b[2J", extra={"socket": "x.sock"})
     assert captured.text()[9:] == "info  listening �[2J  socket=x.sock\n"
 
 

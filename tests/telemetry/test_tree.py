@@ -63,7 +63,7 @@ def test_golden_with_envoys_spans() -> None:
             f"trace {TRACE}",
             "llm POST  817 ms  200  (llm-sidecar-envoy)",
             "├─ chat gpt-4o  812 ms  ok  target=sonnet  in 12 out 48 tokens  $0.0003  ttft 120 ms  lost dropped:logprobs",
-            "│  ├─ attempt 1  gpt-4o  503 unavailable  17 ms  ↻ same target again",
+            "│  ├─ attempt 1  gpt-4o  503 unavailable  17 ms  → next target",
             "│  │  └─ llm attempt gpt-4o  18 ms  503  (llm-sidecar-envoy)",
             "│  └─ attempt 3  sonnet  200  640 ms  ✓",
             "│     └─ llm attempt sonnet  639 ms  200  (llm-sidecar-envoy)",
@@ -76,21 +76,21 @@ def test_golden_of_failures() -> None:
     exhausted = {"gen_ai.operation.name": "chat"} | chat_attributes(failed())
     spans = [
         span("chat", "chat chat", 0, 12_340, failed=True, attributes=exhausted),
-        attempt("a1", 1, "gpt-4o", 1, 2, 0, "", "timeout"),
-        attempt("a2", 2, "gpt-4o", 3, 4, 401, "key", "authentication"),
-        attempt("a3", 3, "sonnet", 5, 6, 429, "wait", "rate_limited"),
+        attempt("a1", 1, "gpt-4o", 1, 2, 0, "ended_by_envoy", "no_answer"),
+        attempt("a2", 2, "gpt-4o", 3, 4, 401, "retry", "authentication"),
+        attempt("a3", 3, "sonnet", 5, 6, 429, "final", "rate_limited"),
     ]
     assert render_tree(spans) == "\n".join(
         [
             f"trace {TRACE}",
             "chat chat  12.3 s  exhausted  rate_limited  target=gpt-4o",
-            "├─ attempt 1  gpt-4o  no answer timeout  1.0 ms  → next target",
-            "├─ attempt 2  gpt-4o  401 authentication  1.0 ms  → next target (key, permission or model refused)",
-            "└─ attempt 3  sonnet  429 rate_limited  1.0 ms  ✗ nothing left to try",
+            "├─ attempt 1  gpt-4o  no answer  1.0 ms  ↻ same target again",
+            "├─ attempt 2  gpt-4o  401 authentication  1.0 ms  → next target",
+            "└─ attempt 3  sonnet  429 rate_limited  1.0 ms  ✗ final",
         ]
     )
-    stopped = [span("chat", "chat chat", 0, 5, failed=True, attributes=exhausted), attempt("a1", 1, "t", 1, 2, 400, "stop", "content_filter")]
-    assert render_tree(stopped).splitlines()[-1] == "└─ attempt 1  t  400 content_filter  1.0 ms  ✗ final"
+    silent = [span("chat", "chat chat", 0, 5, failed=True, attributes=exhausted), attempt("a1", 1, "t", 1, 2, 0, "", "timeout")]
+    assert render_tree(silent).splitlines()[-1] == "└─ attempt 1  t  no answer timeout  1.0 ms  ✗ ended by Envoy"
 
 
 def test_colour_adds_nothing_but_colour() -> None:
