@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 from extproc.core.errors import ApiError, ErrorKind
 from extproc.core.exchange import Headers
@@ -74,3 +75,21 @@ def find(method: str, target: str, headers: Headers) -> Asked:
 def _allow(method: str, path: str, *allowed: str) -> None:
     if method not in allowed:
         raise ApiError(ErrorKind.METHOD_NOT_ALLOWED, f"{method} is not allowed on {path}; use {' or '.join(allowed)}")
+
+
+def model_and_stream(body: Any) -> tuple[str, bool]:
+    """The two members that routing needs. Raises `ApiError` where they are not what every dialect has."""
+    if not isinstance(body, dict):
+        raise ApiError(ErrorKind.INVALID_REQUEST, "the body must be a JSON object")
+    name, stream = body.get("model"), body.get("stream", False)
+    if not isinstance(name, str) or not name:
+        raise ApiError(ErrorKind.INVALID_REQUEST, "`model` is required and must be a string", param="model")
+    if stream is not None and not isinstance(stream, bool):
+        raise ApiError(ErrorKind.INVALID_REQUEST, "`stream` must be true or false", param="stream")
+    return name, bool(stream)
+
+
+def unknown_model(name: str) -> ApiError:
+    """404, as every SDK expects it."""
+    text = f"the model {name[:100]!r} does not exist here; GET /v1/models lists those that do"
+    return ApiError(ErrorKind.NOT_FOUND, text, code="model_not_found", param="model")

@@ -156,17 +156,12 @@ class RouteExchange(Exchange):
         services, client, asked = self._services, self._client, self._asked
         assert asked is not None
         body = jsonedit.load(raw)
-        name, stream = _model_and_stream(body)
+        name, stream = operations.model_and_stream(body)
         model = self._model = self._registry.resolve(name)
         record = self.record
         record.model = name if model is not None else ""
         if model is None:
-            raise ApiError(
-                ErrorKind.NOT_FOUND,
-                f"the model {name[:100]!r} does not exist here; GET /v1/models lists those that do",
-                code="model_not_found",
-                param="model",
-            )
+            raise operations.unknown_model(name)
         needs = client.needs(body)
         chain = chains.build(model, self._registry.targets, services.dialects, client, needs, services.health, services.random)
         clusters = chain.clusters
@@ -248,7 +243,7 @@ class RouteExchange(Exchange):
             body = answers.model_list(self._registry, asked.dialect, started)
         else:
             if self._registry.resolve(asked.argument) is None:
-                raise ApiError(ErrorKind.NOT_FOUND, f"the model {asked.argument[:100]!r} does not exist here", code="model_not_found", param="model")
+                raise operations.unknown_model(asked.argument)
             body = answers.one_model(asked.argument, asked.dialect, started)
         self.state = State.DONE
         self._ended(Outcome.OK, 200)
@@ -267,14 +262,15 @@ class RouteExchange(Exchange):
         if self._here is not None:
             self._notes = [self._here.notes[n] for n in sorted(self._here.notes)]
             # what was still under way was silent until now
-            answers.settle(self._notes, 0.0, self._services.wall())
+            answers.settle(self._notes[:-1], self._per_try, self._services.wall())
+            answers.settle(self._notes[-1:], 0.0, self._services.wall())
         error = answers.deadline_passed(self._notes, expose=self._services.options.expose)
         self.state = State.DONE
         answer = answers.immediate(self._client, error, "llm_deadline")
         self._ended(Outcome.DEADLINE, answer.status, error)
         return [answer, Finish()]
 
-    # return stage
+    # the return stage
 
     def on_early_response(self, event: HeadersEvent) -> list[Action]:
         """Envoy answers before it could show us the body: too large, too slow, overloaded."""
@@ -640,18 +636,6 @@ class _Silence:
 
     def close(self) -> bytes:
         return b""
-
-
-def _model_and_stream(body: Any) -> tuple[str, bool]:
-    """The two members that routing needs. Raises `ApiError` where they are not what every dialect has."""
-    if not isinstance(body, dict):
-        raise ApiError(ErrorKind.INVALID_REQUEST, "the body must be a JSON object")
-    name, stream = body.get("model"), body.get("stream", False)
-    if not isinstance(name, str) or not name:
-        raise ApiError(ErrorKind.INVALID_REQUEST, "`model` is required and must be a string", param="model")
-    if stream is not None and not isinstance(stream, bool):
-        raise ApiError(ErrorKind.INVALID_REQUEST, "`stream` must be true or false", param="stream")
-    return name, bool(stream)
 
 
 def _local_error(status: int, details: str) -> ApiError:

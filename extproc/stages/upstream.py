@@ -45,7 +45,9 @@ def encode(raw: bytes, body: JSON, client: Dialect, upstream: Dialect, target: T
     if client.name == upstream.name:
         return upstream.splice_request(raw, body, facts, kept)
     request = client.decode_request(body)
-    return upstream.encode_request(request, facts)
+    encoded = upstream.encode_request(request, facts)
+    encoded.losses = request.losses + encoded.losses
+    return encoded
 
 
 def build(

@@ -1,0 +1,155 @@
+"""The composition root of the server: registry → services → gRPC server, with reload, Envoy's health and telemetry around it.
+
+Nobody imports this but the command line. What a stage needs is built here, once, and handed in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import secrets
+import signal
+import string
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from extproc import __version__
+from extproc.dialects.catalog import DIALECTS
+from extproc.edge.books import Books
+from extproc.edge.envoy_admin import EnvoyAdmin
+from extproc.edge.reload import Reloader, Write
+from extproc.edge.server import Server
+from extproc.envoyconfig.check import check
+from extproc.envoyconfig.options import Options as EnvoyOptions
+from extproc.envoyconfig.render import render
+from extproc.envoyconfig.sources import SourceError, load_sources
+from extproc.envoyconfig.validate import validate_with_envoy
+from extproc.envoyconfig.write import write
+from extproc.registry.load import load_registry
+from extproc.registry.types import Registry
+from extproc.routing.health import Health
+from extproc.stages.services import Options, Services, Snapshots
+from extproc.telemetry.console import ConsoleTree, wants_colour
+from extproc.telemetry.export import tracing_from_environment
+from extproc.telemetry.proclog import setup_process_log
+from extproc.telemetry.sink import LineSink
+
+log = logging.getLogger(__name__)
+
+_ALPHABET = string.ascii_letters + string.digits
+
+
+def new_id() -> str:
+    """24 random alphanumerics: unguessable, and short enough for every dialect's ids."""
+    return "".join(secrets.choice(_ALPHABET) for _ in range(24))
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """`socket` is where Envoy connects. `admin_socket` None: Envoy's health is not read. `envoy`: where and how to write Envoy's files when
+    the registry changes; None leaves them to somebody else. `envoy_binary` None: files are written without Envoy's own validation.
+    `grace` is the seconds that a shutdown waits for translated streams."""
+
+    registry: Path
+    socket: str
+    admin_socket: str | None = None
+    envoy: EnvoyOptions | None = None
+    envoy_dir: Path | None = None
+    envoy_binary: Path | None = None
+    max_body: int = 64 << 20
+    expose: bool = True
+    expose_losses: bool = False
+    grace: float = 30.0
+    trace_console: bool = False
+    log_level: int = logging.INFO
+
+
+def envoy_writer(options: EnvoyOptions, envoy_dir: Path | None, binary: Path | None) -> Write:
+    """Renders, checks, validates and writes Envoy's files for a registry; the function returns why not, or None."""
+
+    def work(registry: Registry) -> str | None:
+        try:
+            sources = load_sources(envoy_dir)
+        except SourceError as error:
+            return str(error)
+        problems = check(registry, sources, options)
+        if problems:
+            return "\n".join(str(p) for p in problems)
+        files = render(registry, options, sources)
+        out = Path(options.out_dir)
+        if binary is not None:
+            trial = out / "trial"
+            write(files, trial)
+            refusal = validate_with_envoy(binary, trial)
+            if refusal is not None:
+                return f"envoy refuses the rendered configuration: {refusal}"
+        write(files, out)
+        return None
+
+    async def run(registry: Registry) -> str | None:
+        return await asyncio.to_thread(work, registry)
+
+    return run
+
+
+async def serve(options: ServeOptions) -> None:
+    """Until SIGTERM or SIGINT. Raises `RegistryError` if the registry cannot be loaded at start, `TelemetryConfigError` for a bad OTEL_*."""
+    sink = LineSink(sys.stdout.fileno())
+    setup_process_log(sink, terminal=sys.stdout.isatty(), level=options.log_level)
+    registry = load_registry(options.registry)
+    console = [ConsoleTree(sys.stderr.write, colour=wants_colour(sys.stderr))] if options.trace_console else []
+    tracing = tracing_from_environment(version=__version__, processors=console)
+    books = Books(tracing, sink.write)
+    services = Services(
+        snapshots=Snapshots(registry),
+        dialects=DIALECTS,
+        health=Health(time.monotonic),
+        monotonic=time.monotonic,
+        wall=time.time,
+        random=random.random,
+        new_id=new_id,
+        start_span=books.start_span,
+        options=Options(options.max_body, options.expose, options.expose_losses),
+    )
+    server = Server(services, books, [f"unix:{options.socket}"])
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(sink.close)
+        stack.callback(tracing.shutdown)
+        background: list[asyncio.Task[None]] = []
+        stack.push_async_callback(_cancel, background)
+        admin = None
+        if options.admin_socket is not None:
+            admin = EnvoyAdmin(options.admin_socket, services.health, lambda: server.active > 0)
+            background.append(asyncio.create_task(admin.run()))
+        background.append(asyncio.create_task(_reloader(options, services, admin).run()))
+        await server.start()
+        log.info("serving", extra={"socket": options.socket, "registry": registry.digest, "models": len(registry.models), "version": __version__})
+        await stop.wait()
+        log.info("draining", extra={"calls": server.active, "grace_s": options.grace})
+        await server.stop(options.grace)
+        log.info("stopped")
+
+
+def _reloader(options: ServeOptions, services: Services, admin: EnvoyAdmin | None) -> Reloader:
+    async def active() -> frozenset[str] | None:
+        if admin is None or not await admin.refresh():
+            return None
+        return services.health.active
+
+    write_files = envoy_writer(options.envoy, options.envoy_dir, options.envoy_binary) if options.envoy is not None else None
+    longest = max(m.timeouts.deadline for m in services.snapshots.current.models.values())
+    return Reloader(options.registry, services.snapshots, write_files, active, settle=longest + 5.0)
+
+
+async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

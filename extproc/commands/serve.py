@@ -1,0 +1,66 @@
+"""`extproc serve`: the ext_proc server alone, as it runs in the sidecar's container beside Envoy's."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import logging
+from pathlib import Path
+
+from extproc.app import ServeOptions, serve
+from extproc.commands.arguments import add_envoy, add_registry, envoy_options
+from extproc.envoyconfig.binary import EnvoyNotFoundError, find_envoy
+from extproc.envoyconfig.options import MIB
+
+HELP = "run the ext_proc server alone (the sidecar's container)"
+
+_GC_THRESHOLD = (50_000, 20, 50)
+"""Requests make few reference cycles but many objects; the default threshold would spend a tenth of the CPU looking for cycles."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_registry(parser)
+    parser.add_argument("--worker", type=int, default=0, metavar="I", help="which of the --workers this process is: its socket is extproc-I.sock")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write Envoy's files here when the registry changes (default: do not)")
+    parser.add_argument("--no-expose", action="store_true", help="do not send x-llm-target and x-llm-attempts to clients")
+    parser.add_argument("--expose-losses", action="store_true", help="send x-llm-losses to clients")
+    parser.add_argument("--grace", type=float, default=30.0, metavar="SECONDS", help="how long a shutdown waits for streams (default: 30)")
+    parser.add_argument("--trace-console", action="store_true", help="print every trace as a tree to standard error")
+    parser.add_argument("--debug", action="store_true", help="log more; still never bodies")
+    add_envoy(parser, run_dir_required=True)
+
+
+def options_of(args: argparse.Namespace) -> ServeOptions:
+    """The server's options for these arguments."""
+    run_dir: Path = args.run_dir.absolute()
+    envoy = envoy_options(args, args.out, run_dir) if args.out is not None else None
+    try:
+        binary = find_envoy(args.envoy) if envoy is not None else None
+    except EnvoyNotFoundError:
+        # the sidecar's container has no Envoy: files are then checked by us, and by Envoy when it reads them
+        if args.envoy is not None:
+            raise
+        binary = None
+    return ServeOptions(
+        registry=args.registry,
+        socket=str(run_dir / f"extproc-{args.worker}.sock"),
+        admin_socket=str(run_dir / "admin.sock"),
+        envoy=envoy,
+        envoy_dir=args.envoy_dir,
+        envoy_binary=binary,
+        max_body=args.max_body * MIB,
+        expose=not args.no_expose,
+        expose_losses=args.expose_losses,
+        grace=args.grace,
+        trace_console=args.trace_console,
+        log_level=logging.DEBUG if args.debug else logging.INFO,
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    options = options_of(args)
+    Path(options.socket).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    gc.set_threshold(*_GC_THRESHOLD)
+    asyncio.run(serve(options))
+    return 0

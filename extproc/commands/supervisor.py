@@ -1,0 +1,197 @@
+"""Runs Envoy and the server processes together: starts them, waits until they serve, restarts what dies, stops them drained.
+
+The order matters. Start: server sockets first, then Envoy, so that the first request finds everything. Stop: Envoy stops taking
+connections and finishes what it has, and only when it has nothing left, or the grace is over, do Envoy and then the servers end.
+
+Keys: Envoy's environment holds them where the registry names variables; the server processes get an environment without them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from asyncio.subprocess import Process
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from extproc.envoyconfig.binary import command
+from extproc.envoyconfig.options import Options
+from extproc.registry.types import Registry
+
+log = logging.getLogger(__name__)
+
+READY_WITHIN = 30.0
+"""Seconds until everything must serve after the start."""
+BACKOFF = (0.1, 0.5, 1.0, 2.0, 5.0)
+"""Seconds before the first, second, … restart of a process that died soon after its start; the last one stays."""
+STEADY = 30.0
+"""Seconds after which a process counts as well started: its next death begins again with the first pause."""
+
+
+class StartError(Exception):
+    """Something did not come up; the text is for the terminal."""
+
+
+def key_variables(registry: Registry) -> frozenset[str]:
+    """The environment variables that hold keys: Envoy's alone."""
+    return frozenset(c.env for p in registry.providers.values() for c in p.credentials if c.env is not None)
+
+
+@dataclass(slots=True)
+class Child:
+    """One supervised process. `output` takes its lines where they are not inherited."""
+
+    name: str
+    argv: Sequence[str]
+    env: Mapping[str, str]
+    inherit_output: bool = True
+    process: Process | None = None
+    lines: list[str] = field(default_factory=list)
+    restarts: int = 0
+
+
+class Supervisor:
+    """Envoy on `directory` and `options.workers` servers. `server_arguments` are the arguments of `extproc serve` without `--worker`."""
+
+    def __init__(
+        self,
+        binary: Path,
+        directory: Path,
+        options: Options,
+        registry: Registry,
+        server_arguments: Sequence[str],
+        *,
+        concurrency: int = 1,
+        quiet: bool = False,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        environ = dict(os.environ if environ is None else environ)
+        without_keys = {name: value for name, value in environ.items() if name not in key_variables(registry)}
+        self.options = options
+        self.envoy = Child("envoy", command(binary, directory, concurrency=concurrency), environ, not quiet)
+        self.servers = [
+            Child(f"server {n}", [sys.executable, "-m", "extproc", "serve", *server_arguments, "--worker", str(n)], without_keys, not quiet)
+            for n in range(options.workers)
+        ]
+        self._admin = httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=options.admin_socket), base_url="http://envoy", timeout=5.0)
+        self._stopping = False
+        self._watchers: list[asyncio.Task[None]] = []
+
+    @property
+    def children(self) -> list[Child]:
+        return [*self.servers, self.envoy]
+
+    async def start(self, progress: Callable[[str], None] = lambda _: None) -> None:
+        """Until requests can be served. Raises `StartError` with what the process that failed had to say."""
+        os.makedirs(self.options.run_dir, mode=0o700, exist_ok=True)  # noqa: PTH103 - pathlib's would be flagged as blocking, as this is
+        for child in self.servers:
+            await self._spawn(child)
+        for n, child in enumerate(self.servers):
+            await self._until(lambda n=n: Path(self.options.server_sockets[n]).is_socket(), child)  # type: ignore[misc]
+        progress(f"{len(self.servers)} server process{'es' * (len(self.servers) != 1)} up")
+        await self._spawn(self.envoy)
+        await self._until(self._envoy_ready, self.envoy)
+        await self._until(self._servers_healthy, self.envoy)
+        progress("Envoy up")
+        self._watchers = [asyncio.create_task(self._watch(child)) for child in self.children]
+
+    async def stop(self, grace: float = 30.0) -> None:
+        """Drain and end everything; at most `grace` seconds for requests under way, and some for the ends themselves."""
+        self._stopping = True
+        for watcher in self._watchers:
+            watcher.cancel()
+        await asyncio.gather(*self._watchers, return_exceptions=True)
+        with suppress(httpx.HTTPError, OSError):
+            await self._admin.post("/drain_listeners?graceful&skip_exit")
+            await self._admin.post("/healthcheck/fail")
+            deadline = asyncio.get_running_loop().time() + grace
+            while await self._requests_under_way() and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - Envoy tells no other way
+                await asyncio.sleep(0.1)
+        await self._end(self.envoy, 5.0)
+        await asyncio.gather(*(self._end(child, grace + 5.0) for child in self.servers))
+        await self._admin.aclose()
+
+    async def _requests_under_way(self) -> int:
+        response = await self._admin.get("/stats", params={"filter": "^http\\.llm\\.downstream_rq_active$", "format": "json"})
+        stats = [s for s in response.json()["stats"] if "value" in s]
+        return int(stats[0]["value"]) if stats else 0
+
+    async def _spawn(self, child: Child) -> None:
+        pipe = None if child.inherit_output else asyncio.subprocess.PIPE
+        child.process = await asyncio.create_subprocess_exec(
+            *child.argv, env=dict(child.env), stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe, start_new_session=True
+        )
+        for stream in (child.process.stdout, child.process.stderr):
+            if stream is not None:
+                self._watch_output(child, stream)
+
+    def _watch_output(self, child: Child, stream: asyncio.StreamReader) -> None:
+        async def read() -> None:
+            while line := await stream.readline():
+                child.lines.append(line.decode("utf-8", "replace").rstrip())
+                del child.lines[:-500]
+
+        task = asyncio.create_task(read())
+        _READERS.add(task)
+        task.add_done_callback(_READERS.discard)
+
+    async def _until(self, ready: Callable[[], object], child: Child) -> None:
+        deadline = asyncio.get_running_loop().time() + READY_WITHIN
+        while True:
+            outcome = ready()
+            if asyncio.iscoroutine(outcome):
+                outcome = await outcome
+            if outcome:
+                return
+            process = child.process
+            if process is not None and process.returncode is not None:
+                raise StartError(f"{child.name} ended at once with exit code {process.returncode}\n" + "\n".join(child.lines[-20:]))
+            if asyncio.get_running_loop().time() > deadline:
+                raise StartError(f"{child.name} is not ready after {READY_WITHIN:g} s\n" + "\n".join(child.lines[-20:]))
+            await asyncio.sleep(0.02)
+
+    async def _envoy_ready(self) -> bool:
+        try:
+            return (await self._admin.get("/ready")).status_code == httpx.codes.OK
+        except (httpx.HTTPError, OSError):
+            return False
+
+    async def _servers_healthy(self) -> bool:
+        """Does Envoy see every server as healthy? Before that a first request could find none."""
+        response = await self._admin.get("/clusters")
+        return "ext_proc::" in response.text and "/failed_active_hc" not in response.text
+
+    async def _watch(self, child: Child) -> None:
+        loop = asyncio.get_running_loop()
+        while child.process is not None:
+            started = loop.time()
+            code = await child.process.wait()
+            if self._stopping:
+                return
+            child.restarts = 0 if loop.time() - started > STEADY else child.restarts
+            pause = BACKOFF[min(child.restarts, len(BACKOFF) - 1)]
+            log.error("%s ended with exit code %s; starting it again in %g s", child.name, code, pause)
+            child.restarts += 1
+            await asyncio.sleep(pause)
+            await self._spawn(child)
+
+    async def _end(self, child: Child, seconds: float) -> None:
+        process = child.process
+        if process is None or process.returncode is not None:
+            return
+        process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), seconds)
+        except TimeoutError:
+            log.warning("%s did not end within %g s; killing it", child.name, seconds)
+            process.kill()
+            await process.wait()
+
+
+_READERS: set[asyncio.Task[None]] = set()

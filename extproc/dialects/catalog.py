@@ -1,0 +1,10 @@
+"""Every dialect by name. The one place that imports them all; no dialect imports another."""
+
+from __future__ import annotations
+
+from extproc.core.dialect import Dialect
+from extproc.dialects.anthropic_messages import AnthropicMessages
+from extproc.dialects.gemini import Gemini
+from extproc.dialects.openai_chat import OpenAIChat
+
+DIALECTS: dict[str, Dialect] = {d.name: d for d in (OpenAIChat(), AnthropicMessages(), Gemini())}
