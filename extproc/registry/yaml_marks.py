@@ -135,7 +135,7 @@ def read_yaml(raw: bytes, problems: Problems) -> Node | None:
     except _UnreadableError:
         return None
     except yaml.MarkedYAMLError as error:
-        _syntax_error(error, text, builder.path, problems)
+        _syntax_error(error, text, problems)
         return None
     except yaml.YAMLError as error:
         position = getattr(error, "position", 0)
@@ -159,19 +159,20 @@ def _decode(raw: bytes, problems: Problems) -> str | None:
         return None
 
 
-def _syntax_error(error: yaml.MarkedYAMLError, text: str, path: Path, problems: Problems) -> None:
+def _syntax_error(error: yaml.MarkedYAMLError, text: str, problems: Problems) -> None:
+    """Without a path: where the scanner gives up is often not where the mistake is, only the line is sure."""
     mark = error.problem_mark or error.context_mark
     line, column = (mark.line, mark.column) if mark else (0, 0)
     lines = text.splitlines()
     here = lines[line] if line < len(lines) else ""
     indent = here[: len(here) - len(here.lstrip())]
     if "\t" in indent or "tab" in (error.problem or ""):
-        problems.add(path, line + 1, column + 1, "a tab cannot indent YAML", "use spaces")
+        problems.add((), line + 1, column + 1, "a tab cannot indent YAML", "use spaces")
         return
     message = f"is not valid YAML: {error.problem}"
     if error.context and error.context_mark:
         message += f", {error.context} that starts in line {error.context_mark.line + 1}"
-    problems.add(path, line + 1, column + 1, message)
+    problems.add((), line + 1, column + 1, message)
 
 
 class _Builder:
