@@ -17,7 +17,10 @@ from google.genai import types
 
 _PREFIX = "GoogleCloudAiplatformV1beta1"
 _GEMINI_API_ONLY: dict[str, dict[str, Any]] = {
-    "GenerateContentRequest": {"serviceTier": {"type": "string", "enum": ["unspecified", "standard", "flex", "priority"]}, "store": {"type": "boolean"}},
+    "GenerateContentRequest": {
+        "serviceTier": {"type": "string", "enum": ["unspecified", "standard", "flex", "priority"]},
+        "store": {"type": "boolean"},
+    },
     "ToolConfig": {"includeServerSideToolInvocations": {"type": "boolean"}},
     "Tool": {"fileSearch": {"type": "any"}},
     "Part": {"toolCall": {"type": "any"}, "toolResponse": {"type": "any"}},

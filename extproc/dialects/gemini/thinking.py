@@ -62,7 +62,7 @@ def _level(reasoning: Reasoning, model: str, losses: Losses) -> str | None:
         if budget is None or budget < 0:
             return None
         effort = "low" if budget <= 1024 else "medium" if budget <= 8192 else "high"
-        losses.add("coerced:thinking_budget", f"{model} takes levels, not tokens: sent as {effort}")
+        losses.add("coerced:thinking_budget", f"{model} takes a thinkingLevel, not a thinkingBudget: sent as {effort}")
     if effort in known:
         return effort
     nearest = known[0] if effort == "minimal" else "high"
