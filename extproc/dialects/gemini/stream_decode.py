@@ -105,8 +105,8 @@ class GeminiStreamDecoder:
                 self._chunk(event.data, out)
         except ApiError as error:
             self._fail(error, out)
-        self._close_block(None, out)
         if self._finish is not None and not self._dead:
+            self._close_block(None, out)
             out.append(self._finish)
             if self._array is None or self._array.ended:
                 out.append(End())
