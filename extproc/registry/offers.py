@@ -101,8 +101,10 @@ def _model(record: Record, provider: Provider | None) -> str | None:
         rule = f"letters, digits and . _ : @ + - / up to {MAX_NAME} characters"
         field.fail(f"{shown(model)} is no model name: {rule}", 'a wildcard is "*" alone' if "*" in model else None)
         return None
-    if provider and provider.kind.dialect == "gemini" and model.startswith("models/"):
-        field.fail(f"{shown(model)} holds the collection that the path already has", "leave models/ off")
+    if provider and provider.kind.dialect == "gemini" and (":" in model or not model.startswith("tunedModels/") and "/" in model):
+        # there the name stands in the path, before a colon and the method
+        advice = "leave models/ off" if model.startswith("models/") else "gemini-2.5-pro, or tunedModels/name"
+        field.fail(f"{shown(model)} cannot be part of a Gemini path", advice)
         return None
     return model
 

@@ -164,11 +164,19 @@ def test_a_vendor_of_a_known_dialect_is_told_how() -> None:
     assert caught.value.problems[0].suggestion == "it speaks OpenAI's dialect: use openai-compatible with its url"
 
 
-def test_gemini_models_stand_without_their_collection() -> None:
+@pytest.mark.parametrize("model", ["models/gemini-2.5-pro", "a/b", "tunedModels/a:b", "gemini:generateContent"])
+def test_gemini_models_are_part_of_the_path(model: str) -> None:
     data = base()
     data["providers"]["p"] = {"kind": "gemini", "credential": {"env": "K"}}
-    data["targets"]["t"]["model"] = "models/gemini-2.5-pro"
-    assert refused(data) == [("targets.t.model", '"models/gemini-2.5-pro" holds the collection that the path already has')]
+    data["targets"]["t"]["model"] = model
+    assert refused(data) == [("targets.t.model", f'"{model}" cannot be part of a Gemini path')]
+
+
+def test_a_tuned_gemini_model() -> None:
+    data = base()
+    data["providers"]["p"] = {"kind": "gemini", "credential": {"env": "K"}}
+    data["targets"]["t"]["model"] = "tunedModels/mine"
+    assert parse_registry(yaml.safe_dump(data).encode(), "r.yaml", DAY).targets["t"].model == "tunedModels/mine"
 
 
 def test_an_output_larger_than_the_window() -> None:
