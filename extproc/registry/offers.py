@@ -31,6 +31,7 @@ MAX_TOKENS = 100_000_000
 MAX_PRICE = 100_000.0
 MAX_HEADER_VALUE = 4096
 
+_GEMINI_NAME = re.compile(r"(?:tunedModels/)?[^/:]+\Z")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}\Z")
 _HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?\Z")
 _CREDENTIALS = frozenset(("authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie", "set-cookie", "proxy-authorization", "x-auth-token"))
@@ -101,7 +102,7 @@ def _model(record: Record, provider: Provider | None) -> str | None:
         rule = f"letters, digits and . _ : @ + - / up to {MAX_NAME} characters"
         field.fail(f"{shown(model)} is no model name: {rule}", 'a wildcard is "*" alone' if "*" in model else None)
         return None
-    if provider and provider.kind.dialect == "gemini" and (":" in model or not model.startswith("tunedModels/") and "/" in model):
+    if provider and provider.kind.dialect == "gemini" and not _GEMINI_NAME.match(model):
         # there the name stands in the path, before a colon and the method
         advice = "leave models/ off" if model.startswith("models/") else "gemini-2.5-pro, or tunedModels/name"
         field.fail(f"{shown(model)} cannot be part of a Gemini path", advice)

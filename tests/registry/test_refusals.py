@@ -164,7 +164,7 @@ def test_a_vendor_of_a_known_dialect_is_told_how() -> None:
     assert caught.value.problems[0].suggestion == "it speaks OpenAI's dialect: use openai-compatible with its url"
 
 
-@pytest.mark.parametrize("model", ["models/gemini-2.5-pro", "a/b", "tunedModels/a:b", "gemini:generateContent"])
+@pytest.mark.parametrize("model", ["models/gemini-2.5-pro", "a/b", "tunedModels/a/b", "tunedModels/a:b", "gemini:generateContent"])
 def test_gemini_models_are_part_of_the_path(model: str) -> None:
     data = base()
     data["providers"]["p"] = {"kind": "gemini", "credential": {"env": "K"}}
