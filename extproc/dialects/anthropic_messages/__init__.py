@@ -46,6 +46,9 @@ class AnthropicMessages:
     def needs(self, body: JSON) -> frozenset[str]:
         return needs(body)
 
+    def wants_usage(self, body: JSON) -> bool:  # noqa: ARG002 - the format always reports usage
+        return True
+
     def decode_request(self, body: JSON) -> Request:
         return decode_request(body)
 
