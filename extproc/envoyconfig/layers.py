@@ -55,12 +55,13 @@ class Layers:
         return seconds(self.get(*path))
 
     def blame(self, path: Path, message: str) -> Problem:
-        """A problem in the uppermost block that says anything about `path`, else in the uppermost at all."""
-        for end in range(len(path), 0, -1):
+        """A problem in the uppermost block that says anything about `path`, else in the lowest. A list is its author's as a whole."""
+        whole = next((index for index, part in enumerate(path) if isinstance(part, int)), len(path))
+        for end in range(whole, 0, -1):
             for block in reversed(self.blocks):
                 if member(block.data, path[:end]) is not None:
                     return block.problem(path, message)
-        return self.blocks[-1].problem(path, message)
+        return self.blocks[0].problem(path, message)
 
 
 def member(value: Any, path: Path) -> Any:
