@@ -231,7 +231,7 @@ class _Encoder:
             case Thinking():
                 self.losses.add("dropped:thinking", "in a user message")
                 return []
-            case Foreign() if block.dialect == NAME:
+            case Foreign() if block.dialect == NAME and self.facts.vendor != "openai":
                 return [block.raw]
             case Foreign():
                 raise UntranslatableError(f"a {block.kind} block cannot be sent to another provider", param="messages")

@@ -69,7 +69,7 @@ def _tools(body: dict[str, JSON], request: Request, facts: Facts, losses: Losses
 
 def _tool(tool: Tool | ForeignTool, facts: Facts, losses: Losses) -> JSON:
     if isinstance(tool, ForeignTool):
-        if tool.dialect == NAME:
+        if tool.dialect == NAME and (tool.kind == "custom" or facts.vendor != "openai"):
             return tool.raw
         raise UntranslatableError(f"a {tool.kind} tool runs at its own provider only", param="tools")
     function: dict[str, JSON] = {"name": tool.name}
@@ -118,6 +118,9 @@ def _reasoning(body: dict[str, JSON], reasoning: Reasoning | None, facts: Facts,
     """Sets `reasoning_effort`; gives the effort that was set."""
     if reasoning is None:
         return None
+    if reasoning.show is not None and reasoning.show is (facts.vendor == "openai"):
+        # OpenAI's chat never shows thoughts, and vendors that show them do so unasked
+        losses.add("dropped:reasoning_show")
     known = models.efforts(facts)
     wanted = "none" if reasoning.enabled is False else reasoning.effort
     if wanted is None and reasoning.budget is not None and reasoning.budget >= 0:
@@ -147,7 +150,7 @@ def _sampling(body: dict[str, JSON], request: Request, facts: Facts, effort: str
     for name, value in (("temperature", request.temperature), ("top_p", request.top_p)):
         if value is None:
             continue
-        if allowed:
+        if allowed or (name == "temperature" and value == 1):
             body[name] = value
         elif value != 1:
             losses.add(f"dropped:{name}", "reasoning models refuse it")

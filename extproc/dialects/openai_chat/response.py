@@ -2,7 +2,7 @@
 
 Reference: https://platform.openai.com/docs/api-reference/chat/object
 Vendors add `reasoning_content` or `reasoning`, `reasoning_details`, `images` (OpenRouter), `extra_content.google.thought_signature` (Gemini).
-Not carried, and no loss, because they describe the provider's own run: fingerprints, filter annotations, log ids, timings, costs.
+Not carried, and no loss, because they describe the provider's own run (`ANSWER`, `CHOICE`): fingerprints, filter annotations, timings, costs.
 """
 
 from __future__ import annotations
@@ -58,6 +58,34 @@ KNOWN = frozenset(
 )
 """Members of an answer's message or delta that are read, or that say nothing (`channel`, Groq's name for what `reasoning` is)."""
 
+ANSWER = frozenset({"id", "object", "created", "model", "choices", "usage", "error", "code", "message"}) | {
+    "kind",
+    "latency_checkpoint",
+    "metadata",
+    "nvext",
+    "obfuscation",
+    "p",
+    "prompt",
+    "prompt_filter_results",
+    "provider",
+    "service_tier",
+    "system_fingerprint",
+    "usage_breakdown",
+    "warnings",
+    "x_groq",
+}
+"""Members of an answer or chunk that are read, and behind them those that describe the provider's own run and are not carried."""
+
+CHOICE = frozenset({"index", "message", "delta", "finish_reason", "logprobs", "error", "stop_reason"}) | {
+    "content_filter_results",
+    "content_filter_offsets",
+    "content_filter_result",
+    "native_finish_reason",
+    "seed",
+    "token_ids",
+}
+"""The same of a choice."""
+
 
 def call_id(answer: str, place: int) -> str:
     """An id for a call that the provider gave none: the same for the same answer, another for another."""
@@ -105,6 +133,8 @@ def decode_response(body: bytes) -> Response:
         losses.add("dropped:choices", f"{len(choices) - 1} more")
     if choice.get("logprobs"):
         losses.add("dropped:logprobs")
+    losses.unknown("answer", parsed, ANSWER)
+    losses.unknown("choice", choice, CHOICE)
     answer = parsed.get("id")
     answer = answer if isinstance(answer, str) else ""
     blocks = decode_message(message, answer, losses) if isinstance(message, dict) else []

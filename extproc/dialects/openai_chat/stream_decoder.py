@@ -38,7 +38,7 @@ from extproc.dialects.openai_chat.content import NAME, thinking_text
 from extproc.dialects.openai_chat.errors import decode_error_object
 from extproc.dialects.openai_chat.losses import Losses
 from extproc.dialects.openai_chat.request_decode import arguments
-from extproc.dialects.openai_chat.response import KNOWN, call_id, decode_images, google_signature
+from extproc.dialects.openai_chat.response import ANSWER, CHOICE, KNOWN, call_id, decode_images, google_signature
 from extproc.dialects.openai_chat.usage import decode_finish, decode_usage
 
 _TEXTS: dict[str, type[Text | Refusal | Thinking]] = {"text": Text, "refusal": Refusal, "thinking": Thinking}
@@ -149,6 +149,8 @@ class ChatStreamDecoder:
         self._chunk(chunk, out)
 
     def _chunk(self, chunk: dict[str, JSON], out: list[Event]) -> None:
+        if not chunk.keys() <= ANSWER:
+            self._losses.unknown("answer", chunk, ANSWER)
         usage = chunk.get("usage") or (chunk["x_groq"].get("usage") if isinstance(chunk.get("x_groq"), dict) else None)
         choices = chunk.get("choices")
         finish: Finish | None = None
@@ -180,6 +182,8 @@ class ChatStreamDecoder:
 
     def _choice(self, choice: dict[str, JSON], out: list[Event]) -> Finish | None:
         delta = choice.get("delta")
+        if not choice.keys() <= CHOICE:
+            self._losses.unknown("choice", choice, CHOICE)
         if choice.get("logprobs"):
             self._losses.add("dropped:logprobs")
         if isinstance(delta, dict):

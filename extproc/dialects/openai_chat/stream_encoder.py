@@ -1,7 +1,8 @@
 """Events to a stream of Chat Completions chunks. Total over every order of events that a decoder can give.
 
 `[DONE]` comes only on `End` behind a `Finish`: a truncated answer must not look whole. Signed thoughts ride in the id of the call that they
-led to (see `core.carrier`), so a thought's text is kept until then.
+led to (see `core.carrier`), so a thought's text is kept until then. A call's own signature may come only with its `BlockStop`, but its id
+goes first: so a call is held back until its second piece of arguments. Vendors that sign calls send them whole.
 Reference: https://platform.openai.com/docs/api-reference/chat-streaming
 """
 
@@ -46,15 +47,17 @@ _MEMBERS = {Text: b"content", Refusal: b"refusal", Thinking: b"reasoning_content
 
 
 class _Block:
-    """An open block: its kind, the texts of a thought or whether a call got any, and a call's place among the calls."""
+    """An open block: the texts of a thought, a call with its place among the calls, and whether the call has been told to the client."""
 
-    __slots__ = ("call", "kind", "opaque", "texts")
+    __slots__ = ("call", "kind", "opaque", "place", "texts", "told")
 
     def __init__(self, kind: type, opaque: Opaque | None) -> None:
         self.kind = kind
         self.opaque = opaque
         self.texts: list[str] = []
-        self.call = -1
+        self.call: ToolCall | None = None
+        self.place = 0
+        self.told = False
 
 
 class ChatStreamEncoder:
@@ -65,6 +68,7 @@ class ChatStreamEncoder:
         "_calls",
         "_finished",
         "_head",
+        "_held",
         "_losses",
         "_over",
         "_refused",
@@ -81,6 +85,7 @@ class ChatStreamEncoder:
         self._losses = Losses()
         self._blocks: dict[int, _Block] = {}
         self._calls = 0
+        self._held: _Block | None = None
         self._signed: list[Thinking] = []
         self._usage: Usage | None = None
         self._thought = self._refused = self._started = self._finished = self._over = False
@@ -135,6 +140,9 @@ class ChatStreamEncoder:
         return self._chunk(delta) if self._started else self._begin("", None) + self._chunk(delta)
 
     def _start(self, event: BlockStart) -> bytes:
+        return self._tell() + self._open(event) if self._held is not None else self._open(event)
+
+    def _open(self, event: BlockStart) -> bytes:
         block = event.block
         match block:
             case Text() | Refusal() | Thinking():
@@ -161,26 +169,46 @@ class ChatStreamEncoder:
 
     def _call(self, index: int, block: ToolCall) -> bytes:
         known = self._blocks[index] = _Block(ToolCall, block.opaque)
-        known.call = self._calls
+        known.call = block
+        known.place = self._calls
         self._calls += 1
+        if block.arguments:
+            known.texts.append(block.arguments)
+        if self._reply.functions and known.place:
+            self._losses.add("dropped:parallel_tool_calls", "the older form has one call at a time")
+        self._held = known
+        return self._tell() if block.opaque is not None else b""
+
+    def _tell(self) -> bytes:
+        """The held call, with what came of its arguments."""
+        known, self._held = self._held, None
+        if known is None or known.call is None:
+            return b""
+        known.told = True
+        call, text = known.call, "".join(known.texts)
         if self._reply.functions:
-            if known.call:
-                self._losses.add("dropped:parallel_tool_calls", "the older form has one call at a time")
+            if known.place:
                 return b""
-            first: JSON = {"function_call": {"name": block.name, "arguments": ""}}
+            first: JSON = {"function_call": {"name": call.name, "arguments": ""}}
         else:
-            ident = carrier.join(block.id, block.opaque, self._signed)
+            ident = carrier.join(call.id, known.opaque, self._signed)
             self._signed = []
-            function = {"name": block.name, "arguments": ""}
-            first = {"tool_calls": [{"index": known.call, "id": ident, "type": "function", "function": function}]}
+            first = {"tool_calls": [{"index": known.place, "id": ident, "type": "function", "function": {"name": call.name, "arguments": ""}}]}
         out = self._say(orjson.dumps(first))
-        return out + self._arguments(known, block.arguments) if block.arguments else out
+        return out + self._arguments(known, text) if text else out
 
     def _arguments(self, known: _Block, text: str) -> bytes:
-        known.texts = ["some"]
         if self._reply.functions:
-            return b"" if known.call else self._chunk(b'{"function_call":{"arguments":%b}}' % orjson.dumps(text))
-        return self._chunk(b'{"tool_calls":[{"index":%d,"function":{"arguments":%b}}]}' % (known.call, orjson.dumps(text)))
+            return b"" if known.place else self._chunk(b'{"function_call":{"arguments":%b}}' % orjson.dumps(text))
+        return self._chunk(b'{"tool_calls":[{"index":%d,"function":{"arguments":%b}}]}' % (known.place, orjson.dumps(text)))
+
+    def _more(self, known: _Block, text: str) -> bytes:
+        """More arguments. Past the first piece only whether there were any is kept."""
+        if known.told:
+            known.texts = known.texts or [""]
+            return self._arguments(known, text)
+        known.texts.append(text)
+        return self._tell() if len(known.texts) > 1 else b""
 
     def _text(self, known: _Block, shown: str, text: str) -> bytes:
         if known.kind is Thinking:
@@ -195,7 +223,7 @@ class ChatStreamEncoder:
         if known is None or not event.text:
             return b""
         if known.kind is ToolCall:
-            return self._arguments(known, event.text)
+            return self._more(known, event.text)
         return self._text(known, event.text, event.text)
 
     def _stop(self, event: BlockStop) -> bytes:
@@ -208,6 +236,10 @@ class ChatStreamEncoder:
                 text = "".join(known.texts)
                 self._signed.append(Thinking(text, opaque, redacted=not text))
         elif known.kind is ToolCall:
+            if not known.told:
+                known.opaque = opaque
+                known.texts = known.texts or ["{}"]
+                return self._tell()
             if event.opaque is not None and event.opaque != known.opaque:
                 self._losses.add("dropped:signature", "it came behind the id that would carry it")
             if not known.texts:
@@ -220,6 +252,7 @@ class ChatStreamEncoder:
         if self._finished:
             return b""
         self._finished = True
+        told = self._tell()
         if self._signed:
             self._losses.add("dropped:signature", "thoughts that no tool call follows")
         if event.reason in COERCED:
@@ -227,7 +260,7 @@ class ChatStreamEncoder:
         if event.stop_sequence is not None:
             self._losses.add("dropped:stop_sequence", "the answer does not say which one matched")
         word = encode_finish(event.reason, refused=self._refused, functions=self._reply.functions)
-        return self._begin("", None) + self._chunk(b"{}", b'"%b"' % word.encode())
+        return told + self._begin("", None) + self._chunk(b"{}", b'"%b"' % word.encode())
 
     def _end(self) -> bytes:
         self._over = True
