@@ -94,7 +94,7 @@ def _tool(tool: Tool, losses: Losses) -> JSON:
         losses.add("coerced:tool_schema", "a tool's input is always an object")
         schema = {**schema, "type": "object"}
     out: dict[str, JSON] = {"name": tool.name}
-    if tool.description:
+    if tool.description is not None:
         out["description"] = tool.description
     out["input_schema"] = schema
     if tool.strict:

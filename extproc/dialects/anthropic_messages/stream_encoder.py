@@ -42,7 +42,7 @@ from extproc.dialects.anthropic_messages.finish import encode_finish
 from extproc.dialects.anthropic_messages.losses import Losses
 from extproc.dialects.anthropic_messages.response import encode_block
 from extproc.dialects.anthropic_messages.usage import encode_usage
-from extproc.dialects.anthropic_messages.wire import VENDOR, safe_id, signature
+from extproc.dialects.anthropic_messages.wire import VENDOR, printable, safe_id, signature
 
 _TEXT = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,"delta":{"type":"text_delta","text":%b}}\n\n'
 _THINKING = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,"delta":{"type":"thinking_delta","thinking":%b}}\n\n'
@@ -65,8 +65,8 @@ class _Waiting:
 def _quoted(text: str) -> bytes:
     try:
         return orjson.dumps(text)
-    except TypeError:  # a lone surrogate, which no JSON can carry
-        return orjson.dumps(text.encode("utf-8", "replace").decode())
+    except TypeError:
+        return orjson.dumps(printable(text))
 
 
 class MessagesEncoder:
@@ -206,7 +206,7 @@ class MessagesEncoder:
         elif isinstance(block, Refusal):
             self._ensure(out)
             if self._refusal is not None:
-                self._refusal.append(text)
+                self._refusal.append(printable(text))
             out.append(_TEXT % (self._index, _quoted(text)))
 
     def _delta(self, index: int, text: str, out: list[bytes]) -> None:

@@ -107,12 +107,12 @@ def arguments(text: str) -> tuple[orjson.Fragment | dict[str, JSON], bool]:
     try:
         parsed = orjson.loads(text)
     except ValueError:
-        return ({}, False) if not text.strip() else ({"arguments": _printable(text)}, True)
+        return ({}, False) if not text.strip() else ({"arguments": printable(text)}, True)
     if isinstance(parsed, dict):
         return orjson.Fragment(text), False
     return ({}, False) if parsed is None else ({"arguments": parsed}, True)
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """`text` with lone surrogates, which no JSON writer takes, replaced."""
     return text.encode("utf-8", "replace").decode()
