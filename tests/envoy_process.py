@@ -16,7 +16,8 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -186,3 +187,13 @@ def running_envoy(
             raise
         finally:
             envoy.stop()
+
+
+def eventually(condition: Callable[[], object], what: str, seconds: float = 15.0) -> None:
+    """Waits for something that Envoy does by itself and announces nowhere, such as reading a file again."""
+    waited = threading.Event()
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {seconds:g} s: {what}")
+        waited.wait(0.02)

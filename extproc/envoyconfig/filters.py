@@ -26,11 +26,7 @@ _MUTATION_RULES = {"allow_all_routing": True, "allow_envoy": True}
 def route_chain(limits: dict[str, Any], max_body_bytes: int) -> list[dict[str, Any]]:
     """Downstream: what the application may not say goes, the ext_proc server reads the request and later sees the answer, the router sends."""
     return [
-        wire.named(
-            "edge",
-            wire.HEADER_MUTATION,
-            {"mutations": {"request_mutations": headers.arrival_mutations(), "response_mutations": headers.departure_mutations()}},
-        ),
+        _edge(),
         # 413 above it. The buffers are larger: they hold answers, too.
         wire.named("body_size_limit", wire.BODY_SIZE_LIMIT, {"max_request_bytes": max_body_bytes}),
         wire.named(
@@ -57,13 +53,13 @@ def route_chain(limits: dict[str, Any], max_body_bytes: int) -> list[dict[str, A
                 "metadata_options": {"receiving_namespaces": {"untyped": [NAMESPACE]}, "forwarding_namespaces": {"untyped": [ATTEMPTS_NAMESPACE]}},
             },
         ),
-        router(),
+        _router(),
     ]
 
 
-def router() -> dict[str, Any]:
-    """The last downstream filter."""
-    return wire.named("envoy.filters.http.router", wire.ROUTER, {"suppress_envoy_headers": True})
+def upgrade_chain() -> list[dict[str, Any]]:
+    """Downstream for a WebSocket: it is refused without the ext_proc server, which could not read it."""
+    return [_edge(), _router()]
 
 
 def attempt_chain(kind: ProviderKind, secret: dict[str, Any] | None, limits: dict[str, Any]) -> list[dict[str, Any]]:
@@ -127,6 +123,18 @@ def _injector(kind: ProviderKind, secret: dict[str, Any]) -> dict[str, Any]:
             "credential": wire.named("envoy.http.injected_credentials.generic", wire.GENERIC_CREDENTIAL, generic),
         },
     )
+
+
+def _edge() -> dict[str, Any]:
+    return wire.named(
+        "edge",
+        wire.HEADER_MUTATION,
+        {"mutations": {"request_mutations": headers.arrival_mutations(), "response_mutations": headers.departure_mutations()}},
+    )
+
+
+def _router() -> dict[str, Any]:
+    return wire.named("envoy.filters.http.router", wire.ROUTER, {"suppress_envoy_headers": True})
 
 
 def _always() -> dict[str, Any]:

@@ -40,8 +40,8 @@ def _manager(options: Options, sources: Sources) -> dict[str, Any]:
     local = data.get("local_reply_config") or {}
     data["local_reply_config"] = {**local, "mappers": replies.mappers(local.get("mappers") or [])}
     data["http_filters"] = filters.route_chain(dict(sources.ext_proc.data.get("route") or {}), options.max_body_bytes)
-    # Without a chain of its own a refused upgrade would be shown to the ext_proc server, as a request of which it saw no beginning.
-    data["upgrade_configs"] = [{"upgrade_type": UPGRADE, "filters": [filters.router()]}]
+    # Without a chain of its own a refused upgrade would be shown to the ext_proc server, as an answer to a request that it never saw.
+    data["upgrade_configs"] = [{"upgrade_type": UPGRADE, "filters": filters.upgrade_chain()}]
     rds = posixpath.join(options.out_dir, "rds.yaml")
     data["rds"] = {
         "route_config_name": ROUTE_CONFIG,

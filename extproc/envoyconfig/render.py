@@ -11,6 +11,7 @@ from extproc.envoyconfig.sources import Sources
 from extproc.registry.types import Registry
 
 BOOTSTRAP, CDS, RDS = "envoy.yaml", "cds.yaml", "rds.yaml"
+_COMMENT = "Rendered by extproc; changes here are overwritten."
 
 
 def render(registry: Registry, options: Options, sources: Sources) -> dict[str, bytes]:
@@ -18,12 +19,11 @@ def render(registry: Registry, options: Options, sources: Sources) -> dict[str, 
 
     Expects what `check` accepted. No file holds a key, but `envoy.yaml` holds the headers of `options.otlp`.
     """
-    comment = f"Rendered by extproc from {registry.path} ({registry.digest}) and the YAML files of Envoy. Changes here are overwritten."
-    files = {f"sds/{name}": wire.dump(content, comment) for name, content in clusters.secrets(registry).items()}
+    files = {f"sds/{name}": wire.dump(content, _COMMENT) for name, content in clusters.secrets(registry).items()}
     provider_clusters = [{wire.TYPE: wire.CLUSTER, **cluster} for cluster in clusters.provider_clusters(registry, options, sources)]
-    files[CDS] = wire.dump({"resources": provider_clusters}, comment)
-    files[RDS] = wire.dump({"resources": [routes.route_configuration(options, sources)]}, comment)
-    files[BOOTSTRAP] = wire.dump(bootstrap(options, sources), "Rendered by extproc from the YAML files of Envoy. Changes here are overwritten.")
+    files[CDS] = wire.dump({"resources": provider_clusters}, f"{_COMMENT} Registry: {registry.path} ({registry.digest}).")
+    files[RDS] = wire.dump({"resources": [routes.route_configuration(options, sources)]}, _COMMENT)
+    files[BOOTSTRAP] = wire.dump(bootstrap(options, sources), _COMMENT)
     return files
 
 
