@@ -47,8 +47,8 @@ _RESULT_MEDIA = ("image/", "application/pdf", "text/")
 
 def request_path(model: str, *, stream: bool, sse: bool = True) -> str:
     """Path for `model` (`gemini-2.5-flash`, `models/…` or `tunedModels/…`). Raises `UntranslatableError` if it could mean another resource."""
-    collection, _, name = model.rpartition("/")
-    if collection not in ("", "models", "tunedModels") or not is_safe_segment(name) or ":" in name:
+    collection, slash, name = model.rpartition("/")
+    if (slash and collection not in ("models", "tunedModels")) or not is_safe_segment(name) or ":" in name:
         raise UntranslatableError("the model name cannot be part of a Gemini path", param="model")
     method = "streamGenerateContent" + ("?alt=sse" if sse else "") if stream else "generateContent"
     return f"/{collection or 'models'}/{name}:{method}"
