@@ -15,9 +15,12 @@ import string
 import sys
 import time
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from extproc import __version__
+from extproc.core.dialect import Facts
+from extproc.core.usage import Price
 from extproc.dialects.catalog import DIALECTS
 from extproc.edge.books import Books
 from extproc.edge.envoy_admin import EnvoyAdmin
@@ -29,8 +32,9 @@ from extproc.envoyconfig.render import render
 from extproc.envoyconfig.sources import SourceError, load_sources
 from extproc.envoyconfig.validate import validate_with_envoy
 from extproc.envoyconfig.write import write
+from extproc.registry.facts import facts_for
 from extproc.registry.load import load_registry
-from extproc.registry.types import Registry
+from extproc.registry.types import Registry, Target
 from extproc.routing.health import Health
 from extproc.stages.services import Options, Services, Snapshots
 from extproc.telemetry.console import ConsoleTree, wants_colour
@@ -46,6 +50,28 @@ _ALPHABET = string.ascii_letters + string.digits
 def new_id() -> str:
     """24 random alphanumerics: unguessable, and short enough for every dialect's ids."""
     return "".join(secrets.choice(_ALPHABET) for _ in range(24))
+
+
+class FactsCache:
+    """Facts and price by target and asked model: looked up in the packaged data once a day, not once a request. Bounded: names come from clients."""
+
+    LIMIT = 1024
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], tuple[Target, date, tuple[Facts, Price | None]]] = {}
+
+    def __call__(self, target: Target, asked: str) -> tuple[Facts, Price | None]:
+        if target.model != "*":
+            return target.facts, target.price
+        today = datetime.now(UTC).date()
+        known = self._known.get((target.name, asked))
+        if known is not None and known[0] is target and known[1] == today:
+            return known[2]
+        if len(self._known) >= self.LIMIT:
+            self._known.clear()
+        found = facts_for(target, asked, today)
+        self._known[target.name, asked] = (target, today, found)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +139,7 @@ async def serve(options: ServeOptions) -> None:
         random=random.random,
         new_id=new_id,
         start_span=books.start_span,
+        facts=FactsCache(),
         options=Options(options.max_body, options.expose, options.expose_losses),
     )
     server = Server(services, books, [f"unix:{options.socket}"])

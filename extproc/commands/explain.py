@@ -11,6 +11,7 @@ import random
 import sys
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from extproc.core import jsonedit
 from extproc.core.errors import ApiError
 from extproc.core.headers import kept
 from extproc.dialects.catalog import DIALECTS
+from extproc.registry.facts import facts_for
 from extproc.registry.load import load_registry
 from extproc.registry.types import Registry, Target
 from extproc.routing import chain
@@ -65,6 +67,7 @@ def explain(registry: Registry, raw: bytes, path: str | None, headers: Mapping[s
     if model is None:
         raise operations.unknown_model(name)
     needs = client.needs(body)
+    day = datetime.now(UTC).date()
     draw = random.Random(seed).random  # noqa: S311 - the draw must be repeatable
     found = chain.build(model, registry.targets, DIALECTS, client, needs, Health(time.monotonic), draw)
     attempts = []
@@ -75,7 +78,15 @@ def explain(registry: Registry, raw: bytes, path: str | None, headers: Mapping[s
         entry: dict[str, Any] = {"attempt": n, "cluster": cluster, "pair": f"{client.name} -> {upstream.name}"}
         try:
             request = build(
-                raw, body, client=client, upstream=upstream, target=target, asked=name, stream=stream, query=asked.query, kept=kept(headers)
+                raw,
+                body,
+                client=client,
+                upstream=upstream,
+                target=target,
+                facts=facts_for(target, name, day)[0],
+                stream=stream,
+                query=asked.query,
+                kept=kept(headers),
             )
             entry |= _request(request)
         except ApiError as error:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 
+from extproc.registry.types import Target
 from extproc.stages.attempt import AttemptExchange
 from extproc.stages.route import RouteExchange
+from extproc.telemetry import semconv
 from extproc.telemetry.logline import request_line
 from extproc.telemetry.traceparent import parent_of_request, parse_traceparent
 from extproc.telemetry.tracing import ChatSpan, Tracing
@@ -21,10 +23,23 @@ class Books:
         self._tracing = tracing
         self._write = write
 
-    def start_span(self, headers: Mapping[str, str], model: str, stream: bool) -> tuple[ChatSpan, str]:
+    def start_span(self, headers: Mapping[str, str], model: str, stream: bool, first: Target | None) -> tuple[ChatSpan, str]:
         """The chat span of a request, and its context as the plan carries it ("" if there is none)."""
         parent = parent_of_request(headers.get("x-llm-span"), headers.get("traceparent"), headers.get("tracestate"))
-        span = self._tracing.start_chat(parent, model, attributes={"gen_ai.request.stream": True} if stream else None)
+        attributes = {semconv.GEN_AI_REQUEST_STREAM: True} if stream else None
+        if first is None:
+            span = self._tracing.start_chat(parent, model or "unknown", attributes=attributes)
+        else:
+            provider = first.provider
+            span = self._tracing.start_chat(
+                parent,
+                model,
+                target_model=first.model if first.model != "*" else model,
+                provider=provider.kind.otel_name,
+                server_address=provider.host,
+                server_port=provider.port,
+                attributes=attributes,
+            )
         return span, span.context.dumps() if span.context is not None else ""
 
     def request(self, exchange: RouteExchange) -> None:

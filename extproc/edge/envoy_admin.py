@@ -55,12 +55,14 @@ class EnvoyAdmin:
             response = await self._client.get("/clusters", params={"format": "json"})
             active, ejected = read_clusters(response.content)
         except (httpx.HTTPError, OSError, ValueError) as error:
-            if self._answering is not False:
+            if self._answering:
                 log.warning("envoy's admin socket does not answer", extra={"error": type(error).__name__})
+            elif self._answering is None:
+                log.info("waiting for envoy's admin socket")
             self._answering = False
             return False
         if self._answering is False:
-            log.info("envoy's admin socket answers again")
+            log.info("envoy's admin socket answers")
         self._answering = True
         for cluster in sorted(ejected - self._health.ejected):
             log.warning("envoy ejected a cluster", extra={"cluster": cluster})

@@ -66,7 +66,9 @@ class Server:
         """Drain: fail health checks, let go of what flows on natively, wait up to `grace` seconds for the rest."""
         self._draining = True
         for call in list(self._calls):
-            if _lets_go(call.exchange):
+            exchange = call.exchange
+            if isinstance(exchange, RouteExchange) and exchange.passing:
+                exchange.end(Outcome.DETACHED, exchange.record.status)
                 call.finish()
         await self._server.stop(grace)
         self._executor.shutdown(wait=False, cancel_futures=True)
@@ -127,16 +129,11 @@ class Server:
         exchange.state = State.DONE
         error = ApiError(ErrorKind.INTERNAL, f"internal error of the gateway; trace id {trace_id or 'unknown'}")
         if isinstance(exchange, RouteExchange):
-            exchange.fail(Outcome.INTERNAL_ERROR, 0 if streaming else 500, error)
+            exchange.end(Outcome.INTERNAL_ERROR, 0 if streaming else 500, error)
         if streaming:
             return [Abort("internal error")]
         client = self._services.dialects[dialect]
         return [answers.immediate(client, error, "llm_internal", final=isinstance(exchange, AttemptExchange)), Finish()]
-
-
-def _lets_go(exchange: Exchange) -> bool:
-    """May the call end here without harm? True for a same-dialect answer that only passes through."""
-    return isinstance(exchange, RouteExchange) and exchange.passing
 
 
 class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]

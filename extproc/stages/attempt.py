@@ -121,7 +121,7 @@ class AttemptExchange(Exchange):
                 client=client,
                 upstream=dialect,
                 target=target,
-                asked=plan.asked,
+                facts=self._services.facts(target, plan.asked)[0],
                 stream=plan.stream,
                 query=plan.query,
                 kept=plan.headers,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from extproc.core.dialect import Dialect
+from extproc.core.dialect import Dialect, Facts
 from extproc.core.plan import AttemptNote
-from extproc.registry.types import Registry
+from extproc.core.usage import Price
+from extproc.registry.types import Registry, Target
 from extproc.routing.health import Health
 
 
@@ -37,12 +38,19 @@ class Snapshots:
 class SpanStarter(Protocol):
     """Starts the `chat` span of a request. Returns (a handle for the edge, its context as `traceparent` or "")."""
 
-    def __call__(self, headers: Mapping[str, str], model: str, stream: bool) -> tuple[Any, str]: ...
+    def __call__(self, headers: Mapping[str, str], model: str, stream: bool, first: Target | None) -> tuple[Any, str]:
+        """`first` is the chain's first target; None for a request that is refused before there is one."""
+        ...
 
 
-def no_span(headers: Mapping[str, str], model: str, stream: bool) -> tuple[Any, str]:  # noqa: ARG001
+def no_span(headers: Mapping[str, str], model: str, stream: bool, first: Target | None) -> tuple[Any, str]:  # noqa: ARG001
     """Tracing is off."""
     return None, ""
+
+
+def own_facts(target: Target, asked: str) -> tuple[Facts, Price | None]:
+    """Facts and price of a target; one of model "*" takes the client's model name, and nothing more is known of it."""
+    return (target.facts, target.price) if target.model != "*" else (replace(target.facts, model=asked), target.price)
 
 
 @dataclass(slots=True)
@@ -69,7 +77,9 @@ class UnderWay:
 
 @dataclass(slots=True)
 class Services:
-    """`monotonic` seconds for durations, `wall` Unix seconds for what other processes read, `random` in [0, 1), `new_id` 24 alphanumerics."""
+    """`monotonic` seconds for durations, `wall` Unix seconds for what other processes read, `random` in [0, 1), `new_id` 24 alphanumerics.
+
+    `facts(target, asked)` are those of the model that `target` serves when a client asks for `asked`."""
 
     snapshots: Snapshots
     dialects: Mapping[str, Dialect]
@@ -79,5 +89,6 @@ class Services:
     random: Callable[[], float]
     new_id: Callable[[], str]
     start_span: SpanStarter = no_span
+    facts: Callable[[Target, str], tuple[Facts, Price | None]] = own_facts
     options: Options = field(default_factory=Options)
     under_way: dict[str, UnderWay] = field(default_factory=dict)

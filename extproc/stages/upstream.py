@@ -7,9 +7,9 @@ changes from one attempt to the next.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from extproc.core.dialect import Dialect, Encoded
+from extproc.core.dialect import Dialect, Encoded, Facts
 from extproc.core.ir import JSON, Loss
 from extproc.registry.types import Target
 
@@ -36,12 +36,11 @@ def authority_of(target: Target) -> str:
     return host if provider.port == default else f"{host}:{provider.port}"
 
 
-def encode(raw: bytes, body: JSON, client: Dialect, upstream: Dialect, target: Target, asked: str, kept: Mapping[str, str]) -> Encoded:
+def encode(raw: bytes, body: JSON, client: Dialect, upstream: Dialect, facts: Facts, kept: Mapping[str, str]) -> Encoded:
     """The dialect's part: a splice where both sides speak the same one, else one decode and one encode.
 
     Raises `BadRequestError` and `UntranslatableError`.
     """
-    facts = target.facts if target.model != "*" else replace(target.facts, model=asked)
     if client.name == upstream.name:
         return upstream.splice_request(raw, body, facts, kept)
     request = client.decode_request(body)
@@ -57,14 +56,14 @@ def build(
     client: Dialect,
     upstream: Dialect,
     target: Target,
-    asked: str,
+    facts: Facts,
     stream: bool,
     query: str = "",
     kept: Mapping[str, str] | None = None,
 ) -> UpstreamRequest:
-    """The upstream request for `target`. `asked` is the client's model name, which a target of model "*" passes on; `kept` are the
-    client's headers that its own dialect passes on. Raises `BadRequestError` and `UntranslatableError`."""
-    encoded = encode(raw, body, client, upstream, target, asked, kept or {})
+    """The upstream request for `target`. `facts` are the target's, for the model that the client asked for; `kept` are the client's
+    headers that its own dialect passes on. Raises `BadRequestError` and `UntranslatableError`."""
+    encoded = encode(raw, body, client, upstream, facts, kept or {})
     provider = target.provider
     headers = {
         "content-type": "application/json",

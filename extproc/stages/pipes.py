@@ -1,0 +1,175 @@
+"""What happens to an answer's body on its way to the client: watched, translated piece by piece, or translated whole.
+
+A pipe is fed what came from the provider and gives what the client gets; `seen` is what it learned on the way. A stream that is cut never gets a
+clean end: it ends in the client dialect's error event.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from extproc.core.dialect import Dialect, Reply, StreamObserver
+from extproc.core.errors import ApiError, ErrorKind
+from extproc.core.ir import Finish, Loss, MessageStart, Response, StreamError, UsageUpdate, is_content
+from extproc.core.usage import Usage
+from extproc.stages.replay import events_of
+
+OBSERVED_BODY = 4 << 20
+"""Bytes of a unary same-dialect answer that are kept to read its usage from; a larger one goes through unread."""
+
+
+@dataclass(slots=True)
+class Seen:
+    """What an answer said about itself. `content`: has anything come that proves an answer? `error`: how it failed, after it had begun."""
+
+    response_id: str = ""
+    response_model: str = ""
+    usage: Usage | None = None
+    finish: str = ""
+    content: bool = False
+    error: ApiError | None = None
+    losses: list[Loss] = field(default_factory=list)
+
+    def start(self, event: MessageStart) -> None:
+        self.response_id, self.response_model = event.id, event.model
+
+    def whole(self, response: Response) -> None:
+        """All that a complete answer says."""
+        self.response_id, self.response_model = response.id, response.model
+        self.usage, self.finish = response.usage, response.finish.value
+        self.losses += response.losses
+
+
+class Pipe(Protocol):
+    seen: Seen
+
+    def feed(self, data: bytes, end: bool) -> bytes:
+        """The client's bytes for the provider's; the same object where nothing changed. `end`: these are the last."""
+        ...
+
+
+def _truncated() -> ApiError:
+    return ApiError(ErrorKind.UPSTREAM, "the provider's stream ended before it was complete")
+
+
+class WatchedStream:
+    """The same dialect: bytes pass, less a usage chunk that only we asked for."""
+
+    __slots__ = ("_client", "_observer", "seen")
+
+    def __init__(self, client: Dialect, observer: StreamObserver) -> None:
+        self._client = client
+        self._observer = observer
+        self.seen = Seen()
+
+    def feed(self, data: bytes, end: bool) -> bytes:
+        observer, seen = self._observer, self.seen
+        out = observer.feed(data)
+        if end:
+            rest = observer.close()
+            out = out + rest if rest else out
+        seen.content = observer.content
+        if not end:
+            return out
+        seen.usage = observer.usage
+        seen.error = observer.error
+        if observer.start is not None:
+            seen.start(observer.start)
+        if observer.finish is not None:
+            seen.finish = observer.finish.reason.value
+        elif seen.error is None:
+            seen.error = _truncated()
+            out += self._client.encode_stream_error(seen.error)
+        return out
+
+
+class TranslatedStream:
+    """Another dialect: one decoder, one encoder. After an error in the stream the client's stream is over, and the rest is dropped."""
+
+    __slots__ = ("_client", "_decoder", "_encoder", "seen")
+
+    def __init__(self, client: Dialect, upstream: Dialect, reply: Reply) -> None:
+        self._client = client
+        self._decoder = upstream.stream_decoder()
+        self._encoder = client.stream_encoder(reply)
+        self.seen = Seen()
+
+    def feed(self, data: bytes, end: bool) -> bytes:
+        seen, encode = self.seen, self._encoder.encode
+        if seen.error is not None:
+            return b""
+        events = self._decoder.feed(data)
+        if end:
+            events += self._decoder.close()
+        out: list[bytes] = []
+        for event in events:
+            if isinstance(event, StreamError):
+                seen.error = event.error
+                out.append(self._client.encode_stream_error(event.error))
+                break
+            if not seen.content:
+                seen.content = is_content(event)
+            if isinstance(event, UsageUpdate):
+                seen.usage = event.usage
+            elif isinstance(event, Finish):
+                seen.finish = event.reason.value
+            elif isinstance(event, MessageStart):
+                seen.start(event)
+            out.append(encode(event))
+        if end:
+            if seen.error is None and not seen.finish:
+                seen.error = _truncated()
+                out.append(self._client.encode_stream_error(seen.error))
+            seen.losses = [*self._decoder.losses, *self._encoder.losses]
+        return b"".join(out)
+
+
+class WatchedBody:
+    """The same dialect, one plain body: bytes pass, and its end is read for usage."""
+
+    __slots__ = ("_body", "_dialect", "seen")
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._body: bytearray | None = bytearray()
+        self.seen = Seen()
+
+    def feed(self, data: bytes, end: bool) -> bytes:
+        body = self._body
+        if body is None:
+            return data
+        if len(body) + len(data) > OBSERVED_BODY:
+            self._body = None
+            return data
+        if not body and end:
+            self._read(data)
+            return data
+        body += data
+        if end:
+            self._read(bytes(body))
+        return data
+
+    def _read(self, body: bytes) -> None:
+        try:
+            self.seen.whole(self._dialect.decode_response(body))
+        except ApiError as error:
+            self.seen.error = error
+
+
+def translate_whole(body: bytes, client: Dialect, upstream: Dialect, reply: Reply, *, stream: bool) -> tuple[bytes, str, Seen]:
+    """(the client's body, its content type, what was seen) of a whole answer; as a stream's events where the client asked for a stream.
+
+    Raises `ApiError` where `body` is no answer of the upstream dialect.
+    """
+    seen = Seen()
+    response = upstream.decode_response(body)
+    seen.whole(response)
+    if stream:
+        encoder = client.stream_encoder(reply)
+        out = b"".join([encoder.encode(event) for event in events_of(response)])
+        seen.losses += encoder.losses
+        return out, client.stream_type, seen
+    out, losses = client.encode_response(response, reply)
+    seen.losses += losses
+    return out, "application/json", seen

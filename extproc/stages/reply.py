@@ -1,0 +1,231 @@
+"""The return stage: what the client gets of the final response.
+
+The winner is known from `xds.cluster_name`. Its own dialect passes byte for byte and is only watched; another dialect is translated; a failure
+is said in the client's envelope. Envoy's own answers, and an attempt's last word, come by here too and must not be taken for the
+provider's.
+
+What a client gets after headers went out can no longer be an error status: a stream that the provider cuts or lets stall ends as a
+failure that the SDK sees, never as a finish.
+"""
+
+from __future__ import annotations
+
+from extproc.core.dialect import Dialect, Reply
+from extproc.core.errors import STATUS, ApiError, ErrorKind
+from extproc.core.exchange import Abort, Action, Arm, BodyEvent, Continue, HeadersEvent, Kind, Mode, State, Tick
+from extproc.core.headers import RESPONSE_REMOVED
+from extproc.core.plan import AttemptNote, attempt_notes
+from extproc.core.verdict import ACTION
+from extproc.core.verdict import Action as Verdict
+from extproc.routing.health import Out
+from extproc.stages import answers
+from extproc.stages.pipes import TranslatedStream, WatchedBody, WatchedStream, translate_whole
+from extproc.stages.request import DEADLINE, STALL, RequestExchange
+from extproc.telemetry.record import Outcome
+
+_KINDS = {kind.value: kind for kind in ErrorKind}
+
+
+class ReplyStage(RequestExchange):
+    """The handlers of the response side."""
+
+    __slots__ = ()
+
+    def on_early_response(self, event: HeadersEvent) -> list[Action]:
+        """Envoy answers before it could show us the body: too large, too slow, overloaded."""
+        return self._local(event)
+
+    def on_response_headers(self, event: HeadersEvent) -> list[Action]:
+        self.notes = attempt_notes(event.metadata)
+        answers.settle(self.notes, self.per_try, self.services.wall())
+        if self.here is not None:
+            # an answer has begun: no further attempt will need the body
+            self.here.body = None
+        if answers.FINAL in event.headers:
+            return self._finally(event)
+        if "x-llm-local" in event.headers:
+            return self._local(event)
+        self.winner = self.registry.cluster_target(str(event.attributes.get("xds.cluster_name", "")))
+        note = self.notes[-1] if self.notes else None
+        if self.winner is None or note is None:
+            error = ApiError(ErrorKind.INTERNAL, "the answer came from a cluster that no target of the registry has")
+            return self._replace(error, Outcome.INTERNAL_ERROR)
+        self._share_health()
+        self.record.losses = list(note.losses)
+        status = int(event.headers.get(":status", "0") or 0)
+        upstream = self.services.dialects[self.winner.provider.kind.dialect]
+        if note.verdict == "final" or status >= 400:
+            return self._failure(note, status, upstream)
+        self.record.status = status
+        return self._answer(event, upstream)
+
+    def _answer(self, event: HeadersEvent, upstream: Dialect) -> list[Action]:
+        """A provider's answer begins: choose how its body travels."""
+        plan = self.plan
+        assert plan is not None
+        self.last_piece = self.services.monotonic()
+        same = upstream.name == self.client.name
+        is_stream = plan.stream and event.headers.get("content-type", "").partition(";")[0].strip().lower() == upstream.stream_type
+        remove = [n for n in RESPONSE_REMOVED if n in event.headers]
+        answer = Continue(Kind.RESPONSE_HEADERS, set=self.exposed(), remove=remove, mode=Mode.STREAMED)
+        actions: list[Action] = [Arm(DEADLINE, None), answer]
+        self.state = State.STREAMING
+        if is_stream:
+            actions.append(Arm(STALL, plan.stall))
+            if same:
+                self.pipe = WatchedStream(self.client, upstream.stream_observer(hide_usage=not self.include_usage))
+            else:
+                self.pipe = TranslatedStream(self.client, upstream, self._reply())
+                answer.set.append(("content-type", self.client.stream_type))
+            # a usage chunk may go, an error event may come
+            remove.append("content-length")
+        elif same and not plan.stream:
+            self.pipe = WatchedBody(upstream)
+        else:
+            # the whole answer comes in one message and is replaced
+            answer.mode = Mode.BUFFERED
+            self.state = State.COLLECTING
+        return actions
+
+    def on_response_piece(self, event: BodyEvent) -> list[Action]:
+        pipe, record = self.pipe, self.record
+        assert pipe is not None
+        self.last_piece = self.services.monotonic()
+        out = pipe.feed(event.body, event.end)
+        record.bytes_out += len(out)
+        seen = pipe.seen
+        if record.ttft_ms is None and seen.content:
+            record.ttft_ms = self.elapsed_ms()
+        answer = Continue(Kind.RESPONSE_BODY, body=None if out is event.body else out)
+        if not event.end and seen.error is None:
+            return [answer]
+        if event.end:
+            self.saw(seen)
+        self.end(Outcome.OK if seen.error is None else Outcome.CUT, record.status, seen.error)
+        return [answer, Arm(STALL, None)]
+
+    def on_response_body(self, event: BodyEvent) -> list[Action]:
+        """The whole answer of another dialect, or a plain answer where the client asked for a stream."""
+        plan, winner, record = self.plan, self.winner, self.record
+        assert plan is not None
+        assert winner is not None
+        self.state = State.DONE
+        upstream = self.services.dialects[winner.provider.kind.dialect]
+        try:
+            body, content_type, seen = translate_whole(event.body, self.client, upstream, self._reply(), stream=plan.stream)
+        except ApiError as failure:
+            error = answers.for_client(failure, self.notes, expose=self.services.options.expose)
+            status, body = self.client.encode_error(error)
+            self.end(Outcome.UPSTREAM_ERROR, status, error)
+            headers = [(":status", str(status)), answers.JSON_TYPE, ("content-length", str(len(body)))]
+            return [Continue(Kind.RESPONSE_BODY, set=headers, body=body)]
+        self.saw(seen)
+        record.bytes_out = len(body)
+        self.end(Outcome.OK, record.status)
+        headers = [("content-type", content_type), ("content-length", str(len(body))), *self.exposed()]
+        return [Continue(Kind.RESPONSE_BODY, set=headers, body=body)]
+
+    def on_final_headers(self, event: HeadersEvent) -> list[Action]:
+        """Headers after our own answer: Envoy shows the client's filters even what this filter said itself."""
+        return [Continue(Kind.RESPONSE_HEADERS, remove=[n for n in RESPONSE_REMOVED if n in event.headers])]
+
+    def on_late_body(self, event: BodyEvent) -> list[Action]:  # noqa: ARG002
+        """A piece that was under way when the last answer went out; it passes as it is."""
+        return [Continue(Kind.RESPONSE_BODY)]
+
+    def on_response_trailers(self, event: HeadersEvent) -> list[Action]:  # noqa: ARG002
+        return [Continue(Kind.RESPONSE_TRAILERS)]
+
+    def on_stall(self, event: Tick) -> list[Action]:  # noqa: ARG002
+        """The provider has gone silent in a flowing answer. Nothing can be added between two pieces, so the client's stream is broken off."""
+        plan = self.plan
+        assert plan is not None
+        silent = self.services.monotonic() - self.last_piece
+        if silent < plan.stall:
+            return [Arm(STALL, plan.stall - silent)]
+        self.state = State.DONE
+        if self.pipe is not None:
+            self.saw(self.pipe.seen)
+        self.end(Outcome.STALLED, self.record.status, ApiError(ErrorKind.TIMEOUT, f"silent for {plan.stall:g} s in the middle of an answer"))
+        return [Abort(f"the provider was silent for {plan.stall:g} s")]
+
+    # failures
+
+    def _local(self, event: HeadersEvent) -> list[Action]:
+        """Envoy's own answer, put into the client's envelope. Its cause is in `x-llm-local` (RESPONSE_CODE_DETAILS)."""
+        status = int(event.headers.get(":status", "503") or 503)
+        details = event.headers.get("x-llm-local", "")
+        error = _local_error(status, details)
+        if self.notes:
+            error = answers.for_client(error, self.notes, expose=self.services.options.expose)
+        outcome = Outcome.CLIENT_ERROR if status in (408, 413) else Outcome.DEADLINE if details == "response_timeout" else Outcome.EXHAUSTED
+        return self._replace(error, outcome)
+
+    def _finally(self, event: HeadersEvent) -> list[Action]:
+        """An attempt has given the last word itself. What it could not know, the other attempts, is added here."""
+        details, expose = event.headers[answers.FINAL], self.services.options.expose
+        if details == "llm_exhausted":
+            last = self.notes[-1].error() if self.notes else ApiError(ErrorKind.UNAVAILABLE, "no target could be tried")
+            return self._replace(answers.for_client(last, self.notes, expose=expose), Outcome.EXHAUSTED)
+        if details == "llm_deadline":
+            return self._replace(answers.deadline_passed(self.notes, expose=expose), Outcome.DEADLINE)
+        self.state = State.DONE
+        status = int(event.headers.get(":status", "500") or 500)
+        error = ApiError(_KINDS.get(details.removeprefix("llm_"), ErrorKind.INTERNAL), details)
+        outcome = Outcome.INTERNAL_ERROR if status >= 500 else Outcome.REFUSED if status == STATUS[ErrorKind.UNPROCESSABLE] else Outcome.CLIENT_ERROR
+        self.end(outcome, status, error)
+        remove = [n for n in RESPONSE_REMOVED if n in event.headers]
+        return [Arm(DEADLINE, None), Continue(Kind.RESPONSE_HEADERS, set=self.exposed(), remove=remove)]
+
+    def _failure(self, note: AttemptNote, status: int, upstream: Dialect) -> list[Action]:
+        """The last word of the chain is an error."""
+        error = note.error() if note.kind else ApiError(ErrorKind.UPSTREAM, f"the provider answered with status {status}")
+        if ACTION[error.kind] not in (Verdict.STOP, Verdict.LARGER):
+            return self._replace(answers.for_client(error, self.notes, expose=self.services.options.expose), Outcome.EXHAUSTED)
+        if upstream.name == self.client.name and status >= 400:
+            # the provider's own words in the client's own dialect: nothing to add
+            self.state = State.DONE
+            self.end(Outcome.REJECTED, status, error)
+            return [Arm(DEADLINE, None), Continue(Kind.RESPONSE_HEADERS, set=self.exposed(), remove=list(RESPONSE_REMOVED))]
+        return self._replace(error, Outcome.REJECTED)
+
+    def _replace(self, error: ApiError, outcome: Outcome) -> list[Action]:
+        """Drop what was going to the client and send `error` instead."""
+        answer = answers.immediate(self.client, error, "")
+        self.state = State.DONE
+        self.end(outcome, answer.status, error)
+        headers = [(":status", str(answer.status)), *answer.headers, *self.exposed(), ("content-length", str(len(answer.body)))]
+        names = {name for name, _ in headers}
+        return [
+            Arm(DEADLINE, None),
+            Continue(
+                Kind.RESPONSE_HEADERS,
+                set=headers,
+                remove=[n for n in (*RESPONSE_REMOVED, "content-encoding", "transfer-encoding") if n not in names],
+                body=answer.body,
+                replace=True,
+            ),
+        ]
+
+    def _reply(self) -> Reply:
+        return Reply(self.services.new_id(), int(self.services.wall()), self.asked_model(), self.include_usage)
+
+    def _share_health(self) -> None:
+        """What attempts in other processes learned about their targets."""
+        for note in self.notes:
+            if note.cool_down > 0:
+                why = Out.KEY_REFUSED if note.action == Verdict.KEY.value else Out.LIMITED
+                self.services.health.cool_down(note.cluster, note.cool_down - (self.services.wall() - note.ended), why)
+
+
+def _local_error(status: int, details: str) -> ApiError:
+    """Envoy's own answer as an error of ours."""
+    match status:
+        case 413:
+            return ApiError(ErrorKind.TOO_LARGE, "the request is larger than this gateway accepts")
+        case 408:
+            return ApiError(ErrorKind.TIMEOUT, "the request did not arrive in time", status=408)
+        case 504:
+            return ApiError(ErrorKind.TIMEOUT, "no provider answered in time")
+        case _:
+            return ApiError(ErrorKind.UNAVAILABLE, f"no provider could be reached ({details or status})", retry_after=1.0)

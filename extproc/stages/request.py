@@ -1,0 +1,124 @@
+"""One request's state and its books: what the route stage and the return stage share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from extproc.core.dialect import Dialect
+from extproc.core.errors import ApiError, ErrorKind
+from extproc.core.exchange import Exchange
+from extproc.core.ir import Loss
+from extproc.core.plan import AttemptNote, Plan
+from extproc.core.usage import cost_usd
+from extproc.registry.types import Registry, Target
+from extproc.stages import operations
+from extproc.stages.pipes import Pipe, Seen
+from extproc.stages.services import Services, UnderWay
+from extproc.telemetry.record import AttemptRecord, Outcome, RequestRecord
+
+DEADLINE, STALL = "deadline", "stall"
+"""The two timers of a request."""
+
+
+class RequestExchange(Exchange):
+    """`record` fills up on the way and is complete when the call has ended; `span` is the chat span's handle for telemetry.
+
+    `client` is the caller's dialect, `notes` the attempts as far as they are known, `winner` the target that answered, `per_try` the seconds that one
+    silent attempt may take, `here` the shortcut for attempts in this process.
+    """
+
+    __slots__ = (
+        "client",
+        "here",
+        "include_usage",
+        "last_piece",
+        "notes",
+        "per_try",
+        "pipe",
+        "plan",
+        "record",
+        "registry",
+        "services",
+        "span",
+        "started",
+        "winner",
+    )
+
+    def __init__(self, services: Services) -> None:
+        super().__init__()
+        self.services = services
+        self.registry: Registry = services.snapshots.current
+        self.started = services.monotonic()
+        self.last_piece = self.started
+        self.client: Dialect = services.dialects[operations.OPENAI]
+        self.include_usage = True
+        self.notes: list[AttemptNote] = []
+        self.winner: Target | None = None
+        self.pipe: Pipe | None = None
+        self.here: UnderWay | None = None
+        self.per_try = 0.0
+        self.plan: Plan | None = None
+        self.span: Any = None
+        self.record = RequestRecord("", Outcome.CLIENT_GONE, 0, 0.0)
+
+    def elapsed_ms(self) -> float:
+        return (self.services.monotonic() - self.started) * 1000
+
+    def asked_model(self) -> str:
+        """The provider's name of the winner's model."""
+        winner = self.winner
+        if winner is None:
+            return ""
+        return winner.model if winner.model != "*" or self.plan is None else self.plan.asked
+
+    def exposed(self) -> list[tuple[str, str]]:
+        """The headers that tell a client who served it."""
+        options = self.services.options
+        headers: list[tuple[str, str]] = []
+        if options.expose and self.notes:
+            headers.append(("x-llm-attempts", str(self.notes[-1].n)))
+            if self.winner is not None:
+                headers.append(("x-llm-target", self.winner.name))
+        if options.expose_losses and self.record.losses:
+            headers.append(("x-llm-losses", ",".join(self.record.losses)))
+        return headers
+
+    def lost(self, losses: list[Loss]) -> None:
+        """Add what a translation could not carry."""
+        if losses:
+            self.record.losses = sorted({*self.record.losses, *(loss.code for loss in losses)})
+
+    def saw(self, seen: Seen) -> None:
+        """Take over what the answer said about itself."""
+        record = self.record
+        record.usage, record.finish = seen.usage, seen.finish
+        record.response_id, record.response_model = seen.response_id, seen.response_model
+        self.lost(seen.losses)
+
+    def end(self, outcome: Outcome, status: int, error: ApiError | None = None) -> None:
+        """Close the books, once: the first end is the true one. `status` is what the client got, 0 for nothing."""
+        record = self.record
+        if record.ended_ns:
+            return
+        record.ended_ns = int(self.services.wall() * 1e9)
+        record.total_ms = self.elapsed_ms()
+        record.outcome, record.status = outcome, status
+        if error is not None:
+            record.error_type = error.kind.value
+        record.attempts = [self._attempt(note) for note in self.notes]
+        winner = self.winner
+        if winner is None:
+            return
+        record.target, record.target_model = winner.name, self.asked_model()
+        record.provider = winner.provider.kind.otel_name
+        record.upstream_dialect = winner.provider.kind.dialect
+        record.server_address, record.server_port = winner.provider.host, winner.provider.port
+        price = self.services.facts(winner, record.target_model)[1]
+        if record.usage is not None and price is not None:
+            record.cost_usd = cost_usd(record.usage, price)
+
+    def _attempt(self, note: AttemptNote) -> AttemptRecord:
+        target = self.registry.cluster_target(note.cluster)
+        error = note.kind or (None if note.verdict == "pass" else ErrorKind.TIMEOUT.value)
+        ms = (note.ended - note.started) * 1000 if note.ended else None
+        return AttemptRecord(note.cluster, note.status, note.verdict, error, ms, target.provider.kind.otel_name if target else "")
