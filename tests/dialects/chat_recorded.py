@@ -18,7 +18,9 @@ from typing import Any
 import pytest
 
 from extproc.core import carrier
+from extproc.core.dialect import Facts
 from extproc.core.framing import SSEParser
+from extproc.dialects.openai_chat.messages_encode import call_id
 from extproc.dialects.openai_chat.request_decode import DEFAULTS
 from extproc.dialects.openai_chat.response import ANSWER, CHOICE
 
@@ -37,6 +39,8 @@ EXPLAINED = {
     "dropped:citations": {"annotations"},
 }
 """Members that a loss accounts for under another name."""
+
+OPENAI = Facts("any", "openai")
 
 
 @dataclass(frozen=True)
@@ -119,11 +123,16 @@ def normal_request(body: dict[str, Any]) -> dict[str, Any]:
     """A request in the one form that several spellings share.
 
     Left out: knobs at their defaults, `stream_options` (usage is always asked for), a switch that turns thinking on (so it is), the index of a
-    call in its own list, and the name on a tool message, which the call that it answers has too.
+    call in its own list, and the name on a tool message, which the call that it answers has too. Ids longer than OpenAI takes are mapped.
     """
     out = {k: v for k, v in json.loads(json.dumps(body)).items() if v is not None and DEFAULTS.get(k) != v and k != "stream_options"}
     if out.get("thinking") == {"type": "enabled"}:
         del out["thinking"]
+    router = {k: v for k, v in out.pop("reasoning", {}).items() if (k, v) != ("enabled", True)}
+    if router.keys() == {"effort"}:
+        out["reasoning_effort"] = router["effort"]
+    elif router:
+        out["reasoning"] = router
     if out.get("stream") is False:
         del out["stream"]
     for name in ("max_tokens", "max_completion_tokens"):
@@ -153,15 +162,21 @@ def normal_request(body: dict[str, Any]) -> dict[str, Any]:
 def _message(message: dict[str, Any]) -> dict[str, Any]:
     out = {k: v for k, v in message.items() if v not in (None, [], "")}
     out["content"] = _parts(message.get("content"))
+    if any(part["type"] == "thinking" for part in out["content"]):
+        out["thinking"] = [part for part in out["content"] if part["type"] == "thinking"]
+        out["content"] = [part for part in out["content"] if part["type"] != "thinking"]
     if not any(detail.keys() & {"text", "summary", "signature", "data"} for detail in out.get("reasoning_details", ())):
         out.pop("reasoning_details", None)  # some say nothing but their type
     if out["role"] == "function":
         out["role"], out["tool_call_id"] = "tool", "call_0"
     if out["role"] == "tool":
         out.pop("name", None)
+    if "tool_call_id" in out:
+        out["tool_call_id"] = call_id(out["tool_call_id"], OPENAI)
     if "function_call" in out:
         out["tool_calls"] = [{"id": "call_0", "function": out.pop("function_call")}]
     for call in out.get("tool_calls", ()):
+        call["id"] = call_id(call["id"], OPENAI)
         if call.get("type") == "function":
             del call["type"]
         call.pop("index", None)
