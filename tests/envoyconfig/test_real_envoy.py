@@ -294,3 +294,15 @@ def test_targets_come_and_go_without_a_restart(setting: Setting) -> None:
 
     eventually(lambda: served_with() == "Bearer key-of-other", "the other key is used")
     assert setting.envoy.stat("cluster_manager.cds.update_rejected") == 0
+
+
+def test_a_dead_server_process_costs_nothing() -> None:
+    """Of two processes one was never there: its share of the calls goes to the other."""
+    envoy_binary()
+    with (
+        short_directory() as root,
+        upstream() as b,
+        recording(root, Recorder(["b"])),
+        running_envoy(registry(target("b", provider("p", url=b.url))), directory=root, workers=2) as envoy,
+    ):
+        assert {httpx.post(envoy.url + CHAT, json={}).status_code for _ in range(20)} == {200}

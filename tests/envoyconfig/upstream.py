@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
@@ -38,13 +39,21 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(answer)
 
+    def handle(self) -> None:
+        # A peer that does not like our certificate goes away in the handshake.
+        with suppress(ssl.SSLError, ConnectionError):
+            super().handle()
+
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Silent."""
 
 
 @contextmanager
-def upstream(status: int = 200, answer_headers: dict[str, str] | None = None) -> Iterator[Upstream]:
+def upstream(status: int = 200, answer_headers: dict[str, str] | None = None, *, context: ssl.SSLContext | None = None) -> Iterator[Upstream]:
+    """Over TLS with a `context`."""
     server = Upstream(status, answer_headers)
+    if context is not None:
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
