@@ -1,0 +1,96 @@
+"""One stack for all tests that can share it: five providers, a model for every chain that they need, limits short enough to be reached."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from extproc.simulator import Simulator
+from tests.e2e.sdks import OpenAI, Anthropic, Sdk
+from tests.e2e.stack import Stack, running_stack
+
+DIALECTS = {"oa": "openai_chat", "ob": "openai_chat", "an": "anthropic_messages", "am": "anthropic_messages", "ge": "gemini"}
+KEYS = {name: f"sk-secret-of-{name}-0123456789" for name in DIALECTS}
+KINDS = {"openai_chat": ("openai", "/v1"), "anthropic_messages": ("anthropic", "/v1"), "gemini": ("gemini", "/v1beta")}
+MODELS = {"openai_chat": "gpt-4o", "anthropic_messages": "claude-sonnet-4-5", "gemini": "gemini-2.5-flash"}
+
+# ejection has a test of its own; here it would only let tests disturb each other
+_NO_EJECTION = "{outlier_detection: {enforcing_consecutive_5xx: 0, enforcing_consecutive_gateway_failure: 0, enforcing_success_rate: 0}}"
+_EJECTION = "{outlier_detection: {consecutive_5xx: 2, consecutive_gateway_failure: 0, interval: 0.2s, base_ejection_time: 0.5s, max_ejection_time: 1s}}"
+
+
+def registry_text(sims: Mapping[str, Simulator], directory: Path) -> str:
+    """Target names are the providers' names; `first-next` is a model with that chain, `…-complete` the same held until whole."""
+    providers, targets, models = [], [], []
+    for name, sim in sims.items():
+        kind, path = KINDS[sim.dialect]
+        providers.append(f'  {name}: {{kind: {kind}, url: "{sim.url}{path}", credential: {{file: {directory}/keys/{name}}}, envoy: {_NO_EJECTION}}}')
+        targets.append(f"  {name}: {{provider: {name}, model: {MODELS[sim.dialect]}}}")
+        # pairs: nothing is meant to be slow, so a busy machine has time
+        models.append(f"  {name}: {{targets: [{name}], timeouts: {{unary_attempt: 20s, first_token: 20s, stall: 20s, deadline: 25s}}}}")
+        models += [f"  {name}-{other}: {{targets: [{name}, {other}]}}" for other in sims if other != name]
+        models += [f"  {name}-{other}-complete: {{targets: [{name}, {other}], commit: complete}}" for other in sims if other != name]
+    targets += [
+        "  think: {provider: an, model: claude-sonnet-4-5}",
+        "  gem3: {provider: ge, model: gemini-3-pro-preview}",
+        "  small: {provider: oa, model: gpt-4o-small, context_window: 8000}",
+        "  large: {provider: an, model: claude-large, context_window: 200000}",
+        "  mute: {provider: oa, model: gpt-mute, capabilities: {tools: false}}",
+        f"  fragile: {{provider: oa, model: gpt-fragile, envoy: {_EJECTION}}}",
+    ]
+    slow = "timeouts: {unary_attempt: 20s, first_token: 20s, stall: 20s, deadline: 25s}"
+    models += [
+        f"  think: {{targets: [think], {slow}}}",
+        f"  gem3: {{targets: [gem3], {slow}}}",
+        "  window: {targets: [small, ob, large]}",
+        "  mute: {targets: [mute]}",
+        "  fragile: {targets: [fragile, an]}",
+        "  all-three: {targets: [oa, an, ge]}",
+        "  hurried: {targets: [oa, an, ge, ob], timeouts: {unary_attempt: 0.4s, first_token: 0.4s, deadline: 0.9s}, attempts: {wait_at_most: 0s}}",
+        f"  load: {{targets: [oa, an], {slow}}}",
+        "  strict: {targets: [ge], strict: true, aliases: [strict-alias, 'wild-*']}",
+    ]
+    return "\n".join(
+        [
+            "version: 1",
+            "providers:",
+            *providers,
+            "targets:",
+            *targets,
+            "defaults:",
+            "  timeouts: {unary_attempt: 0.6s, first_token: 0.6s, stall: 0.6s, deadline: 5s}",
+            "  attempts: {total: 4, same_target: 1, wait_at_most: 1s}",
+            "models:",
+            *models,
+            "",
+        ]
+    )
+
+
+@pytest.fixture(scope="session")
+def shared() -> Iterator[Stack]:
+    with running_stack(registry_text, DIALECTS, KEYS) as stack:
+        yield stack
+
+
+@pytest.fixture
+def stack(shared: Stack) -> Stack:
+    shared.reset()
+    return shared
+
+
+@pytest.fixture(scope="session")
+def sdks(shared: Stack) -> dict[str, Sdk]:
+    return {"openai": OpenAI(shared.url), "anthropic": Anthropic(shared.url)}
+
+
+@pytest.fixture(params=["openai", "anthropic"])
+def sdk(request: pytest.FixtureRequest, sdks: dict[str, Sdk]) -> Sdk:
+    return sdks[request.param]
+
+
+@pytest.fixture(params=[False, True], ids=["unary", "stream"])
+def stream(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
