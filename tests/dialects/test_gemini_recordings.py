@@ -5,10 +5,11 @@ from collections.abc import Iterable
 
 import orjson
 import pytest
+from google.genai import types
 
 from extproc.core.dialect import Facts, Reply
 from extproc.core.errors import ErrorKind
-from extproc.core.ir import End, Loss
+from extproc.core.ir import End, Loss, ToolCall
 from extproc.dialects.gemini import GEMINI
 from tests.dialects.gemini_traffic import (
     Exchange,
@@ -78,6 +79,7 @@ def test_second_pass_changes_nothing(exchange: Exchange) -> None:
 def test_answer_round_trip(exchange: Exchange) -> None:
     response = GEMINI.decode_response(exchange.response)
     raw, losses = GEMINI.encode_response(response, Reply("unused", 0, response.model))
+    types.GenerateContentResponse.model_validate(orjson.loads(_REDACTED.sub(b'"c2ln"', raw)))
     source, again = normal_answer(orjson.loads(exchange.response)), normal_answer(orjson.loads(raw))
     for candidate in (source.get("candidate", {}), again.get("candidate", {})):
         for n, part in enumerate(candidate.get("parts", [])):
@@ -85,7 +87,7 @@ def test_answer_round_trip(exchange: Exchange) -> None:
                 part["functionCall"].pop("id", None)  # clients get one that Gemini did not give
     assert _unnamed(missing(source, again), losses) == []
     assert _unnamed(missing(again, source), losses) == []
-    ids = [b.id for b in response.blocks if hasattr(b, "arguments")]
+    ids = [b.id for b in response.blocks if isinstance(b, ToolCall)]
     assert len(set(ids)) == len(ids)
     assert all(re.fullmatch(r"[A-Za-z0-9_-]+", i) for i in ids)
 
@@ -97,6 +99,8 @@ def test_stream_round_trip(exchange: Exchange) -> None:
     assert events[-1] == End()
     encoder = GEMINI.stream_encoder(Reply("unused", 0, "shown"))
     out = b"".join(encoder.encode(event) for event in events)
+    for chunk in chunks_of(_REDACTED.sub(b'"c2ln"', out)):
+        types.GenerateContentResponse.model_validate(chunk)
     source, again = normal_stream(chunks_of(exchange.response)), normal_stream(chunks_of(out))
     for n, part in enumerate(source["parts"]):
         if "functionCall" in part and "id" not in part["functionCall"]:

@@ -161,7 +161,7 @@ def test_a_result_of_nothing_keeps_its_name() -> None:
 def test_results_come_back_as_they_went(response: dict[str, Any], text: str, is_error: bool) -> None:
     _, result = history([{"name": "f", "id": "A"}], [{"name": "f", "id": "A", "response": response}])
     assert result.blocks == [ToolResult("A", [Text(text)], "f", is_error)]
-    body = {"contents": [{"role": "model", "parts": [{"functionCall": {"name": "f", "id": "A"}}]}, {"role": "user", "parts": []}]}
+    body: dict[str, Any] = {"contents": [{"role": "model", "parts": [{"functionCall": {"name": "f", "id": "A"}}]}, {"role": "user", "parts": []}]}
     body["contents"][1]["parts"] = [{"functionResponse": {"name": "f", "id": "A", "response": response}}]
     again = GEMINI.encode_request(GEMINI.decode_request(body), Facts("gemini-2.5-flash", "gemini")).body
     assert orjson.loads(again)["contents"][1]["parts"][0]["functionResponse"]["response"] == response

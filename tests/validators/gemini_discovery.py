@@ -7,11 +7,12 @@ but for the members listed here; the types of the google-genai SDK forbid unknow
 import base64
 import binascii
 import functools
+import importlib.util
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import googleapiclient
 import orjson
 from google.genai import types
 
@@ -41,7 +42,10 @@ class InvalidRequestError(AssertionError):
 
 @functools.cache
 def _schemas() -> dict[str, Any]:
-    path = Path(googleapiclient.__file__).parent / "discovery_cache" / "documents" / "aiplatform.v1beta1.json"
+    spec = importlib.util.find_spec("googleapiclient")
+    assert spec is not None
+    assert spec.origin is not None
+    path = Path(spec.origin).parent / "discovery_cache" / "documents" / "aiplatform.v1beta1.json"
     return orjson.loads(path.read_bytes())["schemas"]  # type: ignore[no-any-return]
 
 
@@ -51,7 +55,7 @@ def _check(value: Any, schema: dict[str, Any], path: str) -> None:
         _check_message(value, ref.removeprefix(_PREFIX), path)
         return
     kind = schema["type"]
-    good = {
+    good: dict[str, Callable[[], bool]] = {
         "any": lambda: True,
         "string": lambda: isinstance(value, str),
         "boolean": lambda: isinstance(value, bool),
@@ -59,8 +63,8 @@ def _check(value: Any, schema: dict[str, Any], path: str) -> None:
         "number": lambda: isinstance(value, int | float) and not isinstance(value, bool),
         "array": lambda: isinstance(value, list),
         "object": lambda: isinstance(value, dict),
-    }[kind]()
-    if not good:
+    }
+    if not good[kind]():
         raise InvalidRequestError(f"{path}: {value!r:.80} is not of type {kind}")
     if "enum" in schema and value not in schema["enum"]:
         raise InvalidRequestError(f"{path}: {value!r:.80} is not one of {schema['enum']}")
