@@ -96,7 +96,18 @@ class AnthropicWire:
         return read(body, headers)
 
     def model_list(self, call: Call, models: tuple[str, ...]) -> bytes:  # noqa: ARG002
-        data = [{"type": "model", "id": m, "display_name": m, "created_at": "2025-09-29T00:00:00Z"} for m in models]
+        data = [
+            {
+                "type": "model",
+                "id": m,
+                "display_name": m,
+                "created_at": "2025-09-29T00:00:00Z",
+                "lifecycle": "active",
+                "max_input_tokens": 200000,
+                "max_tokens": 64000,
+            }
+            for m in models
+        ]
         return orjson.dumps({"data": data, "has_more": False, "first_id": models[0] if models else None, "last_id": models[-1] if models else None})
 
     # -- answers

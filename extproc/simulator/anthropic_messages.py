@@ -29,7 +29,7 @@ _BLOCKS = {
     "tool_use": _CACHED | {"id", "name", "input", "caller", "toolset_name"},
     "tool_result": _CACHED | {"tool_use_id", "content", "is_error", "toolset_name"},
 }
-_SERVER_BLOCK = re.compile(r"(server_tool_use|mcp_tool_use|[a-z_]+_tool_result|container_upload|compaction)")
+_SERVER_BLOCK = re.compile(r"(server_tool_use|mcp_tool_use|[a-z_]+_tool_result|container_upload|compaction|tool_addition|tool_removal)")
 _USER_BLOCKS = frozenset({"text", "image", "document", "search_result", "tool_result"})
 _ASSISTANT_BLOCKS = frozenset({"text", "thinking", "redacted_thinking", "tool_use", "image", "document", "search_result"})
 _TOOL_ID = re.compile(r"[a-zA-Z0-9_-]+")
@@ -83,8 +83,6 @@ def read_messages(messages: list[Any], ask: Ask, *, system_allowed: bool) -> Non
             raise bad(f'messages: Unexpected role "{role}". Allowed roles are "user" or "assistant"')
         if stray := unknown(message, frozenset({"role", "content"})):
             raise bad(f"messages.{i}.{stray}: Extra inputs are not permitted")
-        if i == 0 and role == "assistant":
-            raise bad('messages: first message must use the "user" role')
         content = message.get("content")
         if content is None:
             raise bad(f"messages.{i}.content: Field required")
@@ -126,7 +124,7 @@ def _block(block: Any, role: str, at: str, ask: Ask) -> None:
             raise bad(f"{at}.text.text: Field required")
         if not block["text"]:
             raise bad("messages: text content blocks must be non-empty")
-        if not block["text"].strip():
+        if not block["text"].strip() and role == "user":
             raise bad("messages: text content blocks must contain non-whitespace text")
     elif kind in ("image", "document"):
         ask.media.append(_source(block.get("source"), kind, at))
@@ -191,38 +189,57 @@ def _blocks(message: JSON) -> list[JSON]:
     return message["content"] if isinstance(message["content"], list) else []
 
 
-def check_tool_turns(messages: list[JSON]) -> None:
-    """Each tool_use has its tool_result at the start of the next message, and each tool_result its tool_use in the one before."""
-    seen: set[str] = set()
+def _turns(messages: list[JSON]) -> list[tuple[int, list[JSON]]]:
+    """Consecutive messages of one role as one turn: (index of its last message, blocks)."""
+    out: list[tuple[int, list[JSON]]] = []
+    before = ""
     for i, message in enumerate(messages):
-        calls = [b["id"] for b in _blocks(message) if b["type"] == "tool_use"]
-        for j, call in enumerate(calls):
-            if call in seen or call in calls[:j]:
-                raise bad(f"messages.{i}.content: `tool_use` ids must be unique")
-        seen.update(calls)
-        before = [b["id"] for b in _blocks(messages[i - 1]) if b["type"] == "tool_use"] if i else []
+        blocks = _blocks(message) or [{"type": "text", "text": message["content"]}]
+        if out and message["role"] == before:
+            out[-1] = (i, out[-1][1] + blocks)
+        else:
+            out.append((i, list(blocks)))
+        before = message["role"]
+    return out
+
+
+def check_tool_turns(messages: list[JSON]) -> None:
+    """Each tool_use has its tool_result at the start of the next turn, and each tool_result its tool_use in the one before."""
+    seen: set[str] = set()
+    waiting: list[str] = []
+    last = 0
+    for i, blocks in _turns(messages):
         answered: list[str] = []
-        for j, block in enumerate(_blocks(message)):
-            if block["type"] == "tool_result":
-                if block["tool_use_id"] not in before:
-                    raise bad(
-                        f"messages.{i}.content.{j}: unexpected `tool_use_id` found in `tool_result` blocks: {block['tool_use_id']}. "
-                        "Each `tool_result` block must have a corresponding `tool_use` block in the previous message."
-                    )
-                if block["tool_use_id"] in answered:
-                    raise bad(
-                        f"messages.{i}.content.{j}: each tool_use must have a single result. "
-                        f"Found multiple `tool_result` blocks with id: {block['tool_use_id']}"
-                    )
-                if len(answered) == j:
-                    answered.append(block["tool_use_id"])
-        missing = [call for call in before if call not in answered]
-        if missing or (calls and i == len(messages) - 1):
-            raise bad(
-                f"messages.{i - 1 if missing else i}: `tool_use` ids were found without `tool_result` blocks immediately after: "
-                f"{', '.join(missing or calls)}. "
-                "Each `tool_use` block must have a corresponding `tool_result` block in the next message."
-            )
+        for j, block in enumerate(blocks):
+            if block["type"] != "tool_result":
+                continue
+            if block["tool_use_id"] not in waiting:
+                raise bad(
+                    f"messages.{i}.content.{j}: unexpected `tool_use_id` found in `tool_result` blocks: {block['tool_use_id']}. "
+                    "Each `tool_result` block must have a corresponding `tool_use` block in the previous message."
+                )
+            if block["tool_use_id"] in answered:
+                raise bad(
+                    f"messages.{i}.content.{j}: each tool_use must have a single result. "
+                    f"Found multiple `tool_result` blocks with id: {block['tool_use_id']}"
+                )
+            # a result behind another kind of block does not answer
+            if len(answered) == j:
+                answered.append(block["tool_use_id"])
+        _all_answered(last, [call for call in waiting if call not in answered])
+        waiting, last = [b["id"] for b in blocks if b["type"] == "tool_use"], i
+        if len(set(waiting)) < len(waiting) or seen.intersection(waiting):
+            raise bad(f"messages.{i}.content: `tool_use` ids must be unique")
+        seen.update(waiting)
+    _all_answered(last, waiting)
+
+
+def _all_answered(message: int, missing: list[str]) -> None:
+    if missing:
+        raise bad(
+            f"messages.{message}: `tool_use` ids were found without `tool_result` blocks immediately after: {', '.join(missing)}. "
+            "Each `tool_use` block must have a corresponding `tool_result` block in the next message."
+        )
 
 
 def check_thinking(messages: list[JSON], *, thinking: bool) -> None:

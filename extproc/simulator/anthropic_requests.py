@@ -1,7 +1,7 @@
 """What Anthropic's Messages API accepts, and the 400 it answers otherwise.
 
-Wire format: https://platform.claude.com/docs/en/api/messages; texts of errors as the API sends them. Consecutive turns of one role are
-allowed, as the documentation says; the first turn must be the user's.
+Wire format: https://platform.claude.com/docs/en/api/messages; texts of errors as the API sends them. Consecutive turns of one role count as
+one, and the first may be the assistant's, as recorded.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ def _tools(body: JSON, ask: Ask) -> None:
         if not isinstance(tool, dict):
             raise bad(f"tools.{i}: Input should be a valid dictionary")
         if tool.get("type") not in (None, "custom"):
-            if not re.fullmatch(r"[a-z_]+_20\d{6}", str(tool["type"])):
+            if not re.fullmatch(r"\w+_20\d{6}|tool_search_tool_\w+|mcp_toolset", str(tool["type"])):
                 raise bad(f"tools.{i}: Input tag '{tool['type']}' found using 'type' does not match any of the expected tags")
             continue
         if stray := unknown(tool, _TOOL_MEMBERS):
@@ -220,7 +220,7 @@ def _thinking(body: JSON, ask: Ask) -> bool:
         raise bad(f"`temperature` may only be set to 1 when thinking is enabled. Please consult our documentation at {_DOCS}")
     if body.get("top_k") is not None:
         raise bad(f"`top_k` must be unset when thinking is enabled. Please consult our documentation at {_DOCS}")
-    if ask.forced or ask.tool_choice == "any":
+    if kind == "enabled" and (ask.forced or ask.tool_choice == "any"):
         raise bad("Thinking may not be enabled when tool_choice forces tool use.")
     ask.thinking, ask.show_thinking = 24, True
     ask.extra["omitted"] = config.get("display") == "omitted"

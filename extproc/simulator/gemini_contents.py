@@ -156,44 +156,62 @@ def _blob(value: Any, at: str) -> Media:
     mime = blob.get("mimeType")
     if not isinstance(mime, str) or "/" not in mime:
         raise bad(f"* GenerateContentRequest.{at}.inline_data.mime_type: mime_type is required.\n")
-    size = base64_size(blob["data"].replace("-", "+").replace("_", "/")) if isinstance(blob.get("data"), str) else None
+    # protobuf reads the web-safe alphabet too, and does without padding
+    data = blob["data"].replace("-", "+").replace("_", "/") if isinstance(blob.get("data"), str) else "?"
+    size = base64_size(data + "=" * (-len(data) % 4))
     if size is None:
         raise bad(f"Invalid value at '{at}.inline_data.data' (TYPE_BYTES), Base64 decoding failed")
     return Media(_media_kind(mime), mime, size)
 
 
+def _merged(contents: list[JSON], parts: list[list[JSON]]) -> list[tuple[str, list[JSON]]]:
+    """Turns as (role, parts): neighbours of one role count as one, as recorded."""
+    out: list[tuple[str, list[JSON]]] = []
+    for content, own in zip(contents, parts, strict=True):
+        role = "model" if content.get("role") == "model" else "user"
+        if out and out[-1][0] == role:
+            out[-1] = (role, out[-1][1] + own)
+        else:
+            out.append((role, own))
+    return out
+
+
 def check_turns(contents: list[JSON], parts: list[list[JSON]], model: str) -> None:
     """Function calls and responses pair up turn by turn; Gemini 3 wants its signature back on the first call of each step of the current turn."""
-    current = max(
-        (i for i, c in enumerate(contents) if c.get("role") in (None, "user") and not any("functionResponse" in p for p in parts[i])), default=-1
-    )
-    for i, content in enumerate(contents):
-        calls = [p for p in parts[i] if "functionCall" in p]
-        responses = [p for p in parts[i] if "functionResponse" in p]
-        if calls and content.get("role") != "model":
+    turns = _merged(contents, parts)
+    current = max((i for i, (role, own) in enumerate(turns) if role == "user" and not _named(own, "functionResponse")), default=-1)
+    before: list[str] = []
+    for i, (role, own) in enumerate(turns):
+        calls, responses = _named(own, "functionCall"), _named(own, "functionResponse")
+        if calls and role != "model":
             raise bad("Please ensure that function call turns have the role: model.")
-        before = [p for p in parts[i - 1] if "functionCall" in p] if i else []
-        if responses and content.get("role") == "model":
+        if responses and role == "model":
             raise bad("Please ensure that function response turns have the role: user.")
         if responses and not before:
             raise bad("Please ensure that function response turn comes immediately after a function call turn.")
-        if before and len(responses) != len(before):
+        if len(responses) != len(before):
             raise bad(
                 "Please ensure that the number of function response parts is equal to the number of function call parts of the function call turn."
             )
-        if before and sorted(p["functionResponse"]["name"] for p in responses) != sorted(p["functionCall"]["name"] for p in before):
+        if sorted(responses) != sorted(before):
             raise bad("Please ensure that the function response parts have the names of the function call parts of the function call turn.")
-        if calls and (i == 0 or contents[i - 1].get("role") == "model"):
+        if calls and i == 0:
             raise bad("Please ensure that function call turn comes immediately after a user turn or after a function response turn.")
-        if calls and i == len(contents) - 1:
-            raise bad("Please ensure that function call turn is followed by a function response turn.")
-        for part in parts[i]:
-            if "thoughtSignature" in part and not _sealed(part["thoughtSignature"]):
-                raise bad("Thought signature is not valid.")
-        if calls and i > current and re.match(r"gemini-[3-9]", model) and "thoughtSignature" not in calls[0]:
+        if any("thoughtSignature" in p and not _sealed(p["thoughtSignature"]) for p in own):
+            raise bad("Thought signature is not valid.")
+        first = next((p for p in own if "functionCall" in p), None)
+        if first is not None and i > current and re.match(r"gemini-[3-9]", model) and "thoughtSignature" not in first:
             raise bad(
                 "Function call is missing a thought_signature in functionCall parts. This is required for tools to work correctly, and missing "
                 "thought_signature may lead to degraded model performance. Additional data, function call "
-                f"`default_api:{calls[0]['functionCall']['name']}` , position {i + 1}. "
+                f"`default_api:{calls[0]}` , position {i + 1}. "
                 "Please refer to https://ai.google.dev/gemini-api/docs/thought-signatures for more details."
             )
+        before = calls
+    if before:
+        raise bad("Please ensure that function call turn is followed by a function response turn.")
+
+
+def _named(parts: list[JSON], member: str) -> list[str]:
+    """Names of the functions that these parts call or answer."""
+    return [p[member]["name"] for p in parts if member in p]

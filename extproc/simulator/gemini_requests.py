@@ -137,7 +137,7 @@ def _tools(data: JSON, ask: Ask) -> None:
         frozenset({"mode", "allowedFunctionNames", "streamFunctionCallArguments"}),
         "tool_config.function_calling_config",
     )
-    mode = calling.get("mode", "AUTO")
+    mode = str(calling.get("mode", "AUTO")).upper()
     if mode not in ("AUTO", "ANY", "NONE", "VALIDATED", "MODE_UNSPECIFIED"):
         raise bad(f"Invalid value at 'tool_config.function_calling_config.mode' (FunctionCallingConfig.Mode), \"{mode}\"")
     if mode == "ANY" and not ask.tools:

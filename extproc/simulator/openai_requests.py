@@ -26,6 +26,8 @@ _MEMBERS = frozenset(
     }
 )
 _EFFORT = {"none": 0, "minimal": 0, "low": 32, "medium": 64, "high": 128, "xhigh": 192, "max": 256}
+_NO_STOP = re.compile(r"o3(?!-mini)|o4|gpt-5(?!.*chat)")
+"""o3-mini takes stop sequences (recorded), later reasoning models do not."""
 _MAX_CHOICES = 128
 _MAX_TOOLS = 128
 
@@ -145,7 +147,7 @@ def _stops(body: JSON, ask: Ask, model: str) -> None:
     stop = body.get("stop")
     if stop is None:
         return
-    if reasons(model):
+    if _NO_STOP.match(model):
         raise bad("Unsupported parameter: 'stop' is not supported with this model.", "stop", "unsupported_parameter")
     stops = [stop] if isinstance(stop, str) else stop
     if not isinstance(stops, list) or not all(isinstance(s, str) for s in stops):

@@ -1,0 +1,90 @@
+"""Simulators for the tests: an event loop in a thread of its own, so that synchronous SDKs and bare sockets can talk to them."""
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from extproc.simulator import Simulator
+
+KEYS = {
+    "openai_chat": {"authorization": "Bearer sk-test"},
+    "anthropic_messages": {"x-api-key": "sk-test", "anthropic-version": "2023-06-01"},
+    "gemini": {"x-goog-api-key": "sk-test"},
+}
+PATHS = {
+    "openai_chat": ("/v1/chat/completions", "/v1/chat/completions"),
+    "anthropic_messages": ("/v1/messages", "/v1/messages"),
+    "gemini": ("/v1beta/models/gemini-2.5-flash:generateContent", "/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse"),
+}
+DIALECTS = tuple(PATHS)
+
+
+class Loop:
+    """Runs coroutines in another thread and waits for them."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self.thread.start()
+
+    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(10)
+
+    def close(self) -> None:
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join(10)
+        self.loop.close()
+
+
+@pytest.fixture(scope="session")
+def background() -> Iterator[Loop]:
+    loop = Loop()
+    yield loop
+    loop.close()
+
+
+@pytest.fixture
+def simulate(background: Loop) -> Iterator[Callable[..., Simulator]]:
+    started: list[Simulator] = []
+
+    def start(dialect: str, **settings: Any) -> Simulator:
+        simulator = Simulator("sim", dialect, **settings)
+        background.run(simulator.start())
+        started.append(simulator)
+        return simulator
+
+    yield start
+    for simulator in started:
+        background.run(simulator.stop())
+
+
+def exchange(simulator: Simulator, raw: bytes, timeout: float = 10) -> tuple[bytes, str]:
+    """Sends raw bytes and reads to the end: what came, and how it ended ("eof", "reset" or "timeout")."""
+    with socket.create_connection(("127.0.0.1", simulator.port), timeout) as client:
+        client.sendall(raw)
+        data = b""
+        try:
+            while piece := client.recv(1 << 16):
+                data += piece
+        except ConnectionResetError:
+            return data, "reset"
+        except TimeoutError:
+            return data, "timeout"
+        return data, "eof"
+
+
+def request_bytes(method: str, target: str, headers: dict[str, str], body: bytes = b"") -> bytes:
+    lines = [f"{method} {target} HTTP/1.1", "host: sim", f"content-length: {len(body)}", "connection: close"]
+    lines += [f"{k}: {v}" for k, v in headers.items()]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+@pytest.fixture
+def conftest() -> Any:
+    """What this file defines, for tests that are imported without a package."""
+    return SimpleNamespace(KEYS=KEYS, PATHS=PATHS, exchange=exchange, request_bytes=request_bytes)
