@@ -371,6 +371,14 @@ def test_what_is_no_answer(body: bytes) -> None:
         DIALECT.decode_response(body)
 
 
+def test_big_numbers_in_an_answer_stay() -> None:
+    call = b'{"type":"tool_use","id":"t","name":"f","input":{"n":123456789012345678901234567890,"x":0.1}}'
+    body = b'{"id":"i","model":"m","content":[%b],"stop_reason":"tool_use"}' % call
+    response = DIALECT.decode_response(body)
+    assert response.blocks == [ToolCall("t", "f", '{"n":123456789012345678901234567890,"x":0.1}')]
+    assert b'"input":{"n":123456789012345678901234567890,"x":0.1}' in DIALECT.encode_response(response, REPLY)[0]
+
+
 def test_an_error_under_a_200() -> None:
     with pytest.raises(ApiError) as error:
         DIALECT.decode_response(b'{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}')

@@ -10,6 +10,7 @@ import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from extproc.core import carrier
 from extproc.core.dialect import Reply
 from extproc.core.errors import ApiError, ErrorKind
 from extproc.core.framing import SSEParser, sse
@@ -271,6 +272,25 @@ def test_signatures_and_hidden_thinking() -> None:
         {"type": "signature_delta", "signature": "own"},
     ]
     assert [e["content_block"] for e in out if e["type"] == "content_block_start"][1] == {"type": "redacted_thinking", "data": "llm1.openai.enc"}
+
+
+def test_a_signature_behind_a_whole_call_rides_in_its_id() -> None:
+    sealed = Opaque("gemini", "s")
+    for events in (
+        [BlockStart(0, ToolCall("a", "f")), BlockDelta(0, "{}"), BlockStop(0, sealed)],
+        [BlockStart(0, ToolCall("a", "f")), BlockStop(0, sealed)],
+        [BlockStart(0, ToolCall("a", "f", opaque=sealed)), BlockDelta(0, "{"), BlockDelta(0, "}"), BlockStop(0, sealed)],
+        [BlockStart(1, Thinking("x")), BlockStart(0, ToolCall("a", "f")), BlockDelta(0, "{}"), BlockStop(0, sealed), BlockStop(1)],
+    ):
+        out = wire([START, *events, *DONE])
+        (call,) = [e["content_block"] for e in out if e["type"] == "content_block_start" and e["content_block"]["type"] == "tool_use"]
+        assert carrier.split(call["id"]) == ("a", sealed, [])
+
+
+def test_a_call_starts_with_its_second_piece() -> None:
+    encoder = DIALECT.stream_encoder(REPLY)
+    assert b"tool_use" not in encoder.encode(BlockStart(0, ToolCall("a", "f"))) + encoder.encode(BlockDelta(0, "{"))
+    assert b"tool_use" in encoder.encode(BlockDelta(0, "}"))
 
 
 def test_refusals_and_what_has_no_word() -> None:

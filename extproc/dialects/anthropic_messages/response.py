@@ -7,6 +7,9 @@ Source: the SDK's `Message`; recorded answers.
 
 from __future__ import annotations
 
+import json
+import re
+
 import orjson
 
 from extproc.core import carrier
@@ -18,18 +21,17 @@ from extproc.dialects.anthropic_messages.errors import error_of
 from extproc.dialects.anthropic_messages.finish import decode_finish, encode_finish
 from extproc.dialects.anthropic_messages.losses import Losses
 from extproc.dialects.anthropic_messages.usage import Counts, encode_usage
-from extproc.dialects.anthropic_messages.wire import NAME, VENDOR, arguments, safe_id
+from extproc.dialects.anthropic_messages.wire import NAME, VENDOR, arguments, raw_json, safe_id
 
 METADATA = frozenset({"type", "role", "usage", "stop_details", "diagnostics"})
+_BIG = re.compile(rb"[0-9]{19}")
+"""Digits that may be a number beyond 64 bits, which orjson reads as a float."""
 _KNOWN = METADATA | {"id", "model", "content", "stop_reason", "stop_sequence"}
 
 
 def decode_response(body: bytes) -> Response:
     """Raises `ApiError` for an error envelope, `UpstreamFormatError` for anything that is no message."""
-    try:
-        parsed = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        raise UpstreamFormatError("the provider's answer is not JSON") from None
+    parsed = _parse(body)
     if not isinstance(parsed, dict):
         raise UpstreamFormatError("the provider's answer is not a message")
     if parsed.get("type") == "error" or (isinstance(parsed.get("error"), dict) and "content" not in parsed):
@@ -53,6 +55,20 @@ def decode_response(body: bytes) -> Response:
         finish_detail=detail,
         losses=losses,
     )
+
+
+def _parse(body: bytes) -> JSON:
+    """The parsed answer, with whole numbers of any size as they are: tool inputs are the application's."""
+    try:
+        parsed = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise UpstreamFormatError("the provider's answer is not JSON") from None
+    if _BIG.search(body) is None:
+        return parsed
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):  # what only orjson takes
+        return parsed
 
 
 def _blocks(content: list[JSON], losses: Losses) -> list[Block]:
@@ -79,7 +95,7 @@ def encode_response(response: Response, reply: Reply) -> tuple[bytes, list[Loss]
         encoded = encode_block(block, losses)
         if encoded is not None:
             content.append(encoded)
-    calls = any(b["type"] == "tool_use" for b in content)
+    calls = any(isinstance(block, ToolCall) for block in response.blocks)
     word, details, carried = encode_finish(response.finish, response.finish_detail or refusal, refused=refusal is not None, calls=calls)
     if not carried:
         losses.add("coerced:finish_reason", response.finish.value)
@@ -100,7 +116,7 @@ def encode_response(response: Response, reply: Reply) -> tuple[bytes, list[Loss]
     return orjson.dumps(message), losses
 
 
-def encode_block(block: Block, losses: Losses) -> dict[str, JSON] | None:
+def encode_block(block: Block, losses: Losses) -> JSON | None:
     """A block of an answer; None for one that the format has no word for, and for empty text, which the API refuses when it comes back."""
     if isinstance(block, Text):
         if not block.text and not block.citations:
@@ -126,7 +142,7 @@ def encode_block(block: Block, losses: Losses) -> dict[str, JSON] | None:
     if isinstance(block, Refusal):
         return encode_text(block.text, None) if block.text else None
     if isinstance(block, Foreign) and block.dialect == NAME and isinstance(block.raw, dict):
-        return block.raw
+        return orjson.Fragment(raw_json(block.raw))
     kind = block.kind if isinstance(block, Foreign) else type(block).__name__.lower()
     losses.add("dropped:content", f"{kind[:64]} in the answer")
     return None

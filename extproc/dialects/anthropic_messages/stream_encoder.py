@@ -3,6 +3,9 @@
 The format has one block open at a time, other formats several (parallel tool calls). So a block that begins while another is open waits in a
 queue with its deltas and is written when its turn comes. Text gives way at once instead, since it may go on in a block of its own later.
 
+A call's signature rides in its id, which goes first, but may be known only at the call's end: so a call is held back until its second piece of
+arguments. Vendors that sign calls send them whole.
+
 `message_start` waits for the first event behind the start, because the counts of the prompt may come with that. Empty text is not opened:
 the API refuses it when the client sends the answer back. `message_delta` and `message_stop` are written on a clean end behind a finish, and
 on nothing else: a stream that was cut has to look cut.
@@ -76,6 +79,8 @@ class MessagesEncoder:
         "_block",
         "_done",
         "_finish",
+        "_gave_way",
+        "_held",
         "_id",
         "_index",
         "_open",
@@ -105,8 +110,12 @@ class MessagesEncoder:
         """The canonical number of the open block, and `_block` what it is."""
         self._block: Block | None = None
         self._written = False
-        """Is the open block's start written? Text and thinking wait for their first piece."""
+        """Is the open block's start written? Text and thinking wait for their first piece, calls for their second."""
+        self._held: list[str] = []
+        """Arguments of an open call whose start is not written."""
         self._queue: dict[int, _Waiting] = {}
+        self._gave_way: dict[int, Block] = {}
+        """Text that was closed for another block's sake, and how it goes on if more of it comes."""
 
     def encode(self, event: Event) -> bytes:
         if self._done:
@@ -150,12 +159,17 @@ class MessagesEncoder:
     def _start(self, index: int, block: Block, out: list[bytes]) -> None:
         if index == self._open or index in self._queue:
             self._stop(index, None, out)
-        if self._open is not None and isinstance(self._block, Text | Refusal):
-            self._close(None, out)
+        self._give_way(out)
         if self._open is None:
             self._begin(index, block, out)
         else:
             self._queue[index] = _Waiting(block)
+
+    def _give_way(self, out: list[bytes]) -> None:
+        """Closes open text for the sake of a block behind it."""
+        if self._open is not None and isinstance(self._block, Text | Refusal):
+            self._gave_way[self._open] = type(self._block)("")
+            self._close(None, out)
 
     def _begin(self, index: int, block: Block, out: list[bytes]) -> None:
         self._message_start(out)
@@ -165,10 +179,9 @@ class MessagesEncoder:
             self.losses.add("coerced:refusal", "the refusal became text and the stop reason")
         elif isinstance(block, ToolCall):
             self._tools = True
-            call_id = carrier.join(safe_id(block.id), block.opaque, [])
-            self._write_start({"type": "tool_use", "id": call_id, "name": block.name, "input": {}}, out)
-            if block.arguments:
-                out.append(_INPUT % (self._index, _quoted(block.arguments)))
+            self._held = [block.arguments] if block.arguments else []
+            if block.opaque is not None:
+                self._tell(block, block.opaque, out)
         elif isinstance(block, Thinking) and not block.redacted:
             if block.opaque is not None:
                 self._ensure(out)
@@ -181,6 +194,13 @@ class MessagesEncoder:
                 self.losses.add("dropped:signature", "text has no slot for a signature")
             if block.text:
                 self._piece(block.text, out)
+
+    def _tell(self, call: ToolCall, sealed: Opaque | None, out: list[bytes]) -> None:
+        """The start of the open call, and the pieces that were held back for it."""
+        call_id = carrier.join(safe_id(call.id), sealed, [])
+        self._write_start({"type": "tool_use", "id": call_id, "name": call.name, "input": {}}, out)
+        out += [_INPUT % (self._index, _quoted(text)) for text in self._held]
+        self._held = []
 
     def _write_start(self, block: JSON, out: list[bytes]) -> None:
         self._written = True
@@ -199,7 +219,12 @@ class MessagesEncoder:
             self._ensure(out)
             out.append(_TEXT % (self._index, _quoted(text)))
         elif isinstance(block, ToolCall):
-            out.append(_INPUT % (self._index, _quoted(text)))
+            if self._written:
+                out.append(_INPUT % (self._index, _quoted(text)))
+            else:
+                self._held.append(text)
+                if len(self._held) > 1:
+                    self._tell(block, None, out)
         elif isinstance(block, Thinking):
             self._ensure(out)
             out.append(_THINKING % (self._index, _quoted(text)))
@@ -217,9 +242,12 @@ class MessagesEncoder:
             return
         waiting = self._queue.get(index)
         if waiting is None:
-            # text that gave way to another block goes on, or a delta came without its start
-            self._start(index, Text(""), out)
-            self._delta(index, text, out)
+            gave_way = self._gave_way.pop(index, None)
+            if gave_way is None:
+                self.losses.add("dropped:delta", "a delta of no open block")
+            else:
+                self._start(index, gave_way, out)
+                self._delta(index, text, out)
         else:
             waiting.pieces.append(text)
 
@@ -230,6 +258,8 @@ class MessagesEncoder:
         elif index in self._queue:
             self._queue[index].stopped = True
             self._queue[index].opaque = sealed
+        else:
+            self._gave_way.pop(index, None)
 
     def _close(self, sealed: Opaque | None, out: list[bytes]) -> None:
         block = self._block
@@ -238,8 +268,10 @@ class MessagesEncoder:
             if sealed is not None:
                 self._ensure(out)
                 out.append(_SIGNATURE % (self._index, _quoted(signature(sealed))))
+        elif isinstance(block, ToolCall) and not self._written:
+            self._tell(block, sealed, out)
         elif sealed is not None and sealed.vendor != VENDOR and not (isinstance(block, ToolCall) and block.opaque == sealed):
-            self.losses.add("dropped:signature", "it came behind the block's start")
+            self.losses.add("dropped:signature", "the block has no slot for it, or its id was written already")
         if self._written:
             out.append(_STOP % self._index)
             self._index += 1
@@ -255,6 +287,8 @@ class MessagesEncoder:
                 self._piece(text, out)
             if waiting.stopped:
                 self._close(waiting.opaque, out)
+            elif self._queue:
+                self._give_way(out)
 
     def _end(self, out: list[bytes]) -> None:
         self._done = True

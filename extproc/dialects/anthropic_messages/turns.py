@@ -15,6 +15,7 @@ client's mistake and answered as such.
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -154,43 +155,44 @@ def _system_block(block: Block) -> JSON:
 
 
 class _Ids:
-    """Tool calls that wait for their results, and the ids that were given out."""
+    """Tool calls that wait for their results, and the ids that were given out. Linear in the calls, however they are named."""
 
-    __slots__ = ("_used", "_waiting")
+    __slots__ = ("_last", "_used", "_waiting")
 
     def __init__(self) -> None:
         self._used: set[str] = set()
-        self._waiting: dict[str, list[str]] = {}
+        self._last: dict[str, int] = {}
+        self._waiting: dict[str, deque[str]] = {}
 
     def call(self, call_id: str, losses: Losses) -> str:
         """The id to write for a call; unique, because some servers count from zero in every answer."""
         wire = base = safe_id(call_id)
-        number = 2
+        number = self._last.get(base, 1)
         while wire in self._used:
-            wire = f"{base}_{number}"
             number += 1
+            wire = f"{base}_{number}"
         if wire is not base:
+            self._last[base] = number
             losses.add("coerced:tool_id", "a tool call id that was used twice got a number")
         self._used.add(wire)
-        self._waiting.setdefault(call_id, []).append(wire)
+        self._waiting.setdefault(call_id, deque()).append(wire)
         return wire
 
     def results(self, blocks: list[ToolResult], losses: Losses) -> list[tuple[str, ToolResult]]:
         """Each result with the id to write. Raises `BadRequestError` for a result without a call and a call without a result."""
         paired: list[tuple[str, ToolResult]] = []
-        answered: dict[str, int] = {}
+        answered: dict[str, ToolResult] = {}
         for block in blocks:
             open_calls = self._waiting.get(block.id)
             if open_calls:
-                answered[block.id] = len(paired)
-                paired.append((open_calls.pop(0), block))
+                whole = answered[block.id] = ToolResult(block.id, list(block.content), block.name, block.is_error, block.cache)
+                paired.append((open_calls.popleft(), whole))
             elif block.id in answered:
                 losses.add("coerced:tool_result", "two results of one tool call were joined")
-                wire, first = paired[answered[block.id]]
-                paired[answered[block.id]] = (
-                    wire,
-                    ToolResult(first.id, first.content + block.content, first.name, first.is_error or block.is_error, block.cache or first.cache),
-                )
+                whole = answered[block.id]
+                whole.content += block.content
+                whole.is_error = whole.is_error or block.is_error
+                whole.cache = block.cache or whole.cache
             else:
                 raise BadRequestError(f"the tool result for {block.id[:64]!r} has no tool call in the turn before it", param="messages")
         self.settle()
