@@ -63,7 +63,7 @@ def _parse(body: bytes) -> JSON:
         parsed = orjson.loads(body)
     except orjson.JSONDecodeError:
         raise UpstreamFormatError("the provider's answer is not JSON") from None
-    if _BIG.search(body) is None:
+    if b"tool_use" not in body or _BIG.search(body) is None:
         return parsed
     try:
         return json.loads(body)
