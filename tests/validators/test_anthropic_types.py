@@ -7,9 +7,13 @@ from typing import Any
 
 import orjson
 import pytest
+from anthropic.types import Message, RawContentBlockDeltaEvent, TextBlock, ToolUseBlock
 from pydantic_core import ValidationError
 
 from tests.validators.anthropic_types import check_event, check_message, check_messages_request
+
+for model in (Message, RawContentBlockDeltaEvent, TextBlock, ToolUseBlock):
+    model.model_rebuild(force=True)  # as any use of the SDK does: a validator must not be laxer after that
 
 REQUEST: dict[str, Any] = {"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": [{"type": "text", "text": "x"}]}]}
 MESSAGE: dict[str, Any] = {
@@ -42,7 +46,12 @@ def test_what_is_valid_passes() -> None:
             check_messages_request,
             {**REQUEST, "messages": [{"role": "user", "content": [{"type": "image", "source": {"type": "base64", "data": ""}}]}]},
         ),
+        (
+            check_messages_request,
+            {**REQUEST, "messages": [{"role": "assistant", "content": [{"type": "tool_use", "id": "a", "name": "f", "input": {}, "unknown": 1}]}]},
+        ),
         (check_message, {**MESSAGE, "unknown": 1}),
+        (check_message, {**MESSAGE, "content": [{"type": "text", "text": "x", "unknown": 1}]}),
         (check_message, {**MESSAGE, "stop_reason": "stop"}),
         (check_message, {**MESSAGE, "content": [{"type": "thinking", "thinking": "x"}]}),
         (check_event, {**EVENT, "delta": {"type": "text_delta"}}),
