@@ -36,6 +36,7 @@ _CODES: dict[str, ErrorKind] = {
     "rate_limit_exceeded": ErrorKind.RATE_LIMITED,
     "overloaded_error": ErrorKind.OVERLOADED,
     "engine_overloaded": ErrorKind.OVERLOADED,
+    "overloaded": ErrorKind.OVERLOADED,
 }
 _CONTEXT = re.compile(
     r"(maximum|max)\b.{0,20}\bcontext length|context (length|window)\b.{0,60}\b(exceed|limit|too)|exceed\w*\b.{0,60}\bcontext (length|window)"

@@ -285,6 +285,9 @@ class ChatStreamDecoder:
         self._block += 1
 
     def _call(self, raw: dict[str, JSON], out: list[Event]) -> None:
+        if "custom" in raw:
+            self._whole(Foreign(NAME, "custom_tool_call", raw), out)
+            return
         call = self._find(raw, out)
         function = raw.get("function")
         function = function if isinstance(function, dict) else {}

@@ -159,6 +159,8 @@ class ChatStreamEncoder:
                 return self._say(orjson.dumps({"images": [image_part(block)]}))
             case Foreign() if block.dialect == NAME and block.kind == "audio":
                 return self._say(orjson.dumps({"audio": block.raw}))
+            case Foreign() if block.dialect == NAME and block.kind == "custom_tool_call":
+                return self._say(orjson.dumps({"tool_calls": [block.raw]}))
             case Foreign():
                 self._losses.add(f"dropped:{block.dialect}_block", block.kind[:64])
             case Image() | Audio() | Document() | Video():
