@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from extproc.envoyconfig.options import MIB, Options, Otlp
@@ -57,8 +58,9 @@ def host_port(text: str) -> tuple[str, int]:
     return host.strip("[]") or "127.0.0.1", int(port)
 
 
-def envoy_options(args: argparse.Namespace, out: Path, run_dir: Path) -> Options:
-    """The options that the arguments and the OTEL_* environment give. Raises `UsageError`."""
+def envoy_options(args: argparse.Namespace, out: Path, run_dir: Path, environ: Mapping[str, str] | None = None) -> Options:
+    """The options that the arguments and the OTEL_* variables of `environ` (default: this process's) give. Raises `UsageError`."""
+    environ = os.environ if environ is None else environ
     host, port = host_port(args.listen)
     return Options(
         out_dir=str(out.absolute()),
@@ -69,12 +71,12 @@ def envoy_options(args: argparse.Namespace, out: Path, run_dir: Path) -> Options
         workers=args.workers,
         max_body_bytes=args.max_body * MIB,
         access_log=args.access_log,
-        otlp=otlp_of(dict(os.environ)),
-        service_name=f"{os.environ.get('OTEL_SERVICE_NAME') or 'llm-sidecar'}-envoy",
+        otlp=otlp_of(environ),
+        service_name=f"{environ.get('OTEL_SERVICE_NAME') or 'llm-sidecar'}-envoy",
     )
 
 
-def otlp_of(environ: dict[str, str]) -> Otlp | None:
+def otlp_of(environ: Mapping[str, str]) -> Otlp | None:
     """Where Envoy's own spans go, by the same OTEL_* variables that our exporter honours; None if none is set."""
     if environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or environ.get("OTEL_TRACES_EXPORTER", "otlp") not in ("otlp", ""):
         return None

@@ -57,7 +57,10 @@ class Child:
 
 
 class Supervisor:
-    """Envoy on `directory` and `options.workers` servers. `server_arguments` are the arguments of `extproc serve` without `--worker`."""
+    """Envoy on `directory` and `options.workers` servers. `server_arguments` are the arguments of `extproc serve` without `--worker`.
+
+    `quiet`: what they print is kept back, and handed to `on_line(child's name, line)` if that is given.
+    """
 
     def __init__(
         self,
@@ -70,6 +73,7 @@ class Supervisor:
         concurrency: int = 1,
         quiet: bool = False,
         environ: Mapping[str, str] | None = None,
+        on_line: Callable[[str, str], None] | None = None,
     ) -> None:
         environ = dict(os.environ if environ is None else environ)
         without_keys = {name: value for name, value in environ.items() if name not in key_variables(registry)}
@@ -80,6 +84,7 @@ class Supervisor:
             for n in range(options.workers)
         ]
         self._admin = httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=options.admin_socket), base_url="http://envoy", timeout=5.0)
+        self._on_line = on_line
         self._stopping = False
         self._watchers: list[asyncio.Task[None]] = []
 
@@ -134,8 +139,11 @@ class Supervisor:
     def _watch_output(self, child: Child, stream: asyncio.StreamReader) -> None:
         async def read() -> None:
             while line := await stream.readline():
-                child.lines.append(line.decode("utf-8", "replace").rstrip())
+                text = line.decode("utf-8", "replace").rstrip()
+                child.lines.append(text)
                 del child.lines[:-500]
+                if self._on_line is not None:
+                    self._on_line(child.name, text)
 
         task = asyncio.create_task(read())
         _READERS.add(task)

@@ -8,12 +8,15 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from extproc.commands.arguments import add_envoy, add_registry, envoy_options
 from extproc.commands.check import problems_of, report
+from extproc.commands.ports import is_taken
 from extproc.commands.supervisor import StartError, Supervisor
+from extproc.commands.terminal_traces import own_endpoint, receiving, towards, with_prompt_spans
 from extproc.envoyconfig.binary import find_envoy
 from extproc.envoyconfig.options import Options
 from extproc.envoyconfig.render import render
@@ -22,7 +25,6 @@ from extproc.envoyconfig.validate import validate_with_envoy
 from extproc.envoyconfig.write import write
 from extproc.registry.load import load_registry
 from extproc.telemetry.console import ConsoleTree, wants_colour
-from extproc.telemetry.receiver import OtlpReceiver
 
 HELP = "run Envoy and the server for a registry"
 
@@ -58,23 +60,28 @@ def server_arguments(args: argparse.Namespace, options: Options) -> list[str]:
 
 async def up(args: argparse.Namespace, directory: Path, say: Callable[[str], None]) -> int:
     """Returns the exit code."""
-    run_dir = args.run_dir or directory
     environ = dict(os.environ)
-    receiver = None
-    if args.trace_console:
-        tree = ConsoleTree(sys.stderr.write, colour=wants_colour(sys.stderr), whole=True)
-        receiver = OtlpReceiver(tree.receive)
-        port = await receiver.start()
-        environ |= {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}", "OTEL_BSP_SCHEDULE_DELAY": "200"}
-        os.environ.update(environ)
-        ticker = asyncio.create_task(_tick(tree))
-    options = envoy_options(args, directory / "envoy", run_dir)
+    async with AsyncExitStack() as stack:
+        if args.trace_console:
+            given = own_endpoint(environ)
+            if given is not None:
+                say(f"--trace-console: for this run all spans go to this terminal, not to {given}")
+            tree = ConsoleTree(sys.stderr.write, colour=wants_colour(sys.stderr), whole=True)
+            environ = towards(environ, await stack.enter_async_context(receiving(tree)))
+        return await _supervised(args, directory, environ, say)
+
+
+async def _supervised(args: argparse.Namespace, directory: Path, environ: Mapping[str, str], say: Callable[[str], None]) -> int:
+    options = envoy_options(args, directory / "envoy", args.run_dir or directory, environ)
     problems = problems_of(args, options)
     if problems:
         return report(problems)
+    if is_taken(options.address, options.port):
+        return report([f"{args.listen}: another process listens there; choose another port with --listen HOST:PORT"])
     registry = load_registry(args.registry)
     binary = find_envoy(args.envoy)
-    write(render(registry, options, load_sources(args.envoy_dir)), Path(options.out_dir))
+    sources = load_sources(args.envoy_dir)
+    write(render(registry, options, with_prompt_spans(sources) if args.trace_console else sources), Path(options.out_dir))
     refusal = validate_with_envoy(binary, Path(options.out_dir))
     if refusal is not None:
         return report([f"envoy: {line}" for line in refusal.splitlines()])
@@ -86,25 +93,28 @@ async def up(args: argparse.Namespace, directory: Path, say: Callable[[str], Non
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     try:
-        await supervisor.start(say)
-        say(f"listening on http://{options.address}:{options.port}; models: {', '.join(sorted(registry.models))}")
-        await stop.wait()
-        say("draining")
+        if await _unless(stop, supervisor.start(say)):
+            say(f"listening on http://{options.address}:{options.port}; models: {', '.join(sorted(registry.models))}")
+            await stop.wait()
+            say("draining")
     except StartError as error:
         return report(str(error).splitlines())
     finally:
         await supervisor.stop(args.grace)
-        if receiver is not None:
-            ticker.cancel()
-            await receiver.close()
     say("stopped")
     return 0
 
 
-async def _tick(tree: ConsoleTree) -> None:
-    while True:
-        await asyncio.sleep(0.2)
-        tree.tick()
+async def _unless(stop: asyncio.Event, work: Coroutine[None, None, None]) -> bool:
+    """Does `work`, unless or until `stop` is set. Returns whether the work was done."""
+    working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
+    await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+    done = working.done()
+    (stopping if done else working).cancel()
+    await asyncio.gather(stopping if done else working, return_exceptions=True)
+    if done:
+        await working
+    return done
 
 
 def run(args: argparse.Namespace) -> int:
