@@ -4,14 +4,19 @@
 # source: llm_extproc.proto
 # Protobuf Python Version: 7.35.1
 """Generated protocol buffer code."""
-
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pool as _descriptor_pool
 from google.protobuf import runtime_version as _runtime_version
 from google.protobuf import symbol_database as _symbol_database
 from google.protobuf.internal import builder as _builder
-
-_runtime_version.ValidateProtobufRuntimeVersion(_runtime_version.Domain.PUBLIC, 7, 35, 1, "", "llm_extproc.proto")
+_runtime_version.ValidateProtobufRuntimeVersion(
+    _runtime_version.Domain.PUBLIC,
+    7,
+    35,
+    1,
+    '',
+    'llm_extproc.proto'
+)
 # @@protoc_insertion_point(imports)
 
 _sym_db = _symbol_database.Default()
@@ -20,73 +25,71 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(
-    b'\n\x11llm_extproc.proto\x12\x0ellm.extproc.v1\x1a\x1cgoogle/protobuf/struct.proto"<\n\x0bHeaderValue\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x11\n\traw_value\x18\x03 \x01(\x0c"\x80\x02\n\x11HeaderValueOption\x12+\n\x06header\x18\x01 \x01(\x0b\x32\x1b.llm.extproc.v1.HeaderValue\x12\x45\n\rappend_action\x18\x03 \x01(\x0e\x32..llm.extproc.v1.HeaderValueOption.AppendAction"w\n\x0c\x41ppendAction\x12\x1b\n\x17\x41PPEND_IF_EXISTS_OR_ADD\x10\x00\x12\x11\n\rADD_IF_ABSENT\x10\x01\x12\x1e\n\x1aOVERWRITE_IF_EXISTS_OR_ADD\x10\x02\x12\x17\n\x13OVERWRITE_IF_EXISTS\x10\x03"9\n\tHeaderMap\x12,\n\x07headers\x18\x01 \x03(\x0b\x32\x1b.llm.extproc.v1.HeaderValue"\xa1\x01\n\x08Metadata\x12\x45\n\x0f\x66ilter_metadata\x18\x01 \x03(\x0b\x32,.llm.extproc.v1.Metadata.FilterMetadataEntry\x1aN\n\x13\x46ilterMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct:\x02\x38\x01"P\n\x0bHttpHeaders\x12*\n\x07headers\x18\x01 \x01(\x0b\x32\x19.llm.extproc.v1.HeaderMap\x12\x15\n\rend_of_stream\x18\x03 \x01(\x08"/\n\x08HttpBody\x12\x0c\n\x04\x62ody\x18\x01 \x01(\x0c\x12\x15\n\rend_of_stream\x18\x02 \x01(\x08";\n\x0cHttpTrailers\x12+\n\x08trailers\x18\x01 \x01(\x0b\x32\x19.llm.extproc.v1.HeaderMap"\xb0\x04\n\x11ProcessingRequest\x12\x36\n\x0frequest_headers\x18\x02 \x01(\x0b\x32\x1b.llm.extproc.v1.HttpHeadersH\x00\x12\x37\n\x10response_headers\x18\x03 \x01(\x0b\x32\x1b.llm.extproc.v1.HttpHeadersH\x00\x12\x30\n\x0crequest_body\x18\x04 \x01(\x0b\x32\x18.llm.extproc.v1.HttpBodyH\x00\x12\x31\n\rresponse_body\x18\x05 \x01(\x0b\x32\x18.llm.extproc.v1.HttpBodyH\x00\x12\x38\n\x10request_trailers\x18\x06 \x01(\x0b\x32\x1c.llm.extproc.v1.HttpTrailersH\x00\x12\x39\n\x11response_trailers\x18\x07 \x01(\x0b\x32\x1c.llm.extproc.v1.HttpTrailersH\x00\x12\x32\n\x10metadata_context\x18\x08 \x01(\x0b\x32\x18.llm.extproc.v1.Metadata\x12\x45\n\nattributes\x18\t \x03(\x0b\x32\x31.llm.extproc.v1.ProcessingRequest.AttributesEntry\x1aJ\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct:\x02\x38\x01\x42\t\n\x07request"`\n\x0eHeaderMutation\x12\x36\n\x0bset_headers\x18\x01 \x03(\x0b\x32!.llm.extproc.v1.HeaderValueOption\x12\x16\n\x0eremove_headers\x18\x02 \x03(\t";\n\x14StreamedBodyResponse\x12\x0c\n\x04\x62ody\x18\x01 \x01(\x0c\x12\x15\n\rend_of_stream\x18\x02 \x01(\x08"\x83\x01\n\x0c\x42odyMutation\x12\x0e\n\x04\x62ody\x18\x01 \x01(\x0cH\x00\x12\x14\n\nclear_body\x18\x02 \x01(\x08H\x00\x12\x41\n\x11streamed_response\x18\x03 \x01(\x0b\x32$.llm.extproc.v1.StreamedBodyResponseH\x00\x42\n\n\x08mutation"\x92\x02\n\x0e\x43ommonResponse\x12=\n\x06status\x18\x01 \x01(\x0e\x32-.llm.extproc.v1.CommonResponse.ResponseStatus\x12\x37\n\x0fheader_mutation\x18\x02 \x01(\x0b\x32\x1e.llm.extproc.v1.HeaderMutation\x12\x33\n\rbody_mutation\x18\x03 \x01(\x0b\x32\x1c.llm.extproc.v1.BodyMutation\x12\x19\n\x11\x63lear_route_cache\x18\x05 \x01(\x08"8\n\x0eResponseStatus\x12\x0c\n\x08\x43ONTINUE\x10\x00\x12\x18\n\x14\x43ONTINUE_AND_REPLACE\x10\x01"C\n\x0fHeadersResponse\x12\x30\n\x08response\x18\x01 \x01(\x0b\x32\x1e.llm.extproc.v1.CommonResponse"@\n\x0c\x42odyResponse\x12\x30\n\x08response\x18\x01 \x01(\x0b\x32\x1e.llm.extproc.v1.CommonResponse"K\n\x10TrailersResponse\x12\x37\n\x0fheader_mutation\x18\x01 \x01(\x0b\x32\x1e.llm.extproc.v1.HeaderMutation"\x1a\n\nHttpStatus\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05"\x8f\x01\n\x11ImmediateResponse\x12*\n\x06status\x18\x01 \x01(\x0b\x32\x1a.llm.extproc.v1.HttpStatus\x12/\n\x07headers\x18\x02 \x01(\x0b\x32\x1e.llm.extproc.v1.HeaderMutation\x12\x0c\n\x04\x62ody\x18\x03 \x01(\x0c\x12\x0f\n\x07\x64\x65tails\x18\x05 \x01(\t"\xee\x04\n\x0eProcessingMode\x12J\n\x13request_header_mode\x18\x01 \x01(\x0e\x32-.llm.extproc.v1.ProcessingMode.HeaderSendMode\x12K\n\x14response_header_mode\x18\x02 \x01(\x0e\x32-.llm.extproc.v1.ProcessingMode.HeaderSendMode\x12\x46\n\x11request_body_mode\x18\x03 \x01(\x0e\x32+.llm.extproc.v1.ProcessingMode.BodySendMode\x12G\n\x12response_body_mode\x18\x04 \x01(\x0e\x32+.llm.extproc.v1.ProcessingMode.BodySendMode\x12K\n\x14request_trailer_mode\x18\x05 \x01(\x0e\x32-.llm.extproc.v1.ProcessingMode.HeaderSendMode\x12L\n\x15response_trailer_mode\x18\x06 \x01(\x0e\x32-.llm.extproc.v1.ProcessingMode.HeaderSendMode"1\n\x0eHeaderSendMode\x12\x0b\n\x07\x44\x45\x46\x41ULT\x10\x00\x12\x08\n\x04SEND\x10\x01\x12\x08\n\x04SKIP\x10\x02"d\n\x0c\x42odySendMode\x12\x08\n\x04NONE\x10\x00\x12\x0c\n\x08STREAMED\x10\x01\x12\x0c\n\x08\x42UFFERED\x10\x02\x12\x14\n\x10\x42UFFERED_PARTIAL\x10\x03\x12\x18\n\x14\x46ULL_DUPLEX_STREAMED\x10\x04"\xae\x04\n\x12ProcessingResponse\x12:\n\x0frequest_headers\x18\x01 \x01(\x0b\x32\x1f.llm.extproc.v1.HeadersResponseH\x00\x12;\n\x10response_headers\x18\x02 \x01(\x0b\x32\x1f.llm.extproc.v1.HeadersResponseH\x00\x12\x34\n\x0crequest_body\x18\x03 \x01(\x0b\x32\x1c.llm.extproc.v1.BodyResponseH\x00\x12\x35\n\rresponse_body\x18\x04 \x01(\x0b\x32\x1c.llm.extproc.v1.BodyResponseH\x00\x12<\n\x10request_trailers\x18\x05 \x01(\x0b\x32 .llm.extproc.v1.TrailersResponseH\x00\x12=\n\x11response_trailers\x18\x06 \x01(\x0b\x32 .llm.extproc.v1.TrailersResponseH\x00\x12?\n\x12immediate_response\x18\x07 \x01(\x0b\x32!.llm.extproc.v1.ImmediateResponseH\x00\x12\x31\n\x10\x64ynamic_metadata\x18\x08 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x35\n\rmode_override\x18\t \x01(\x0b\x32\x1e.llm.extproc.v1.ProcessingModeB\n\n\x08response"%\n\x12HealthCheckRequest\x12\x0f\n\x07service\x18\x01 \x01(\t"\x94\x01\n\x13HealthCheckResponse\x12\x41\n\x06status\x18\x01 \x01(\x0e\x32\x31.llm.extproc.v1.HealthCheckResponse.ServingStatus":\n\rServingStatus\x12\x0b\n\x07UNKNOWN\x10\x00\x12\x0b\n\x07SERVING\x10\x01\x12\x0f\n\x0bNOT_SERVING\x10\x02\x62\x06proto3'
-)
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x11llm_extproc.proto\x12\x0ellm.extproc.v1\x1a\x1cgoogle/protobuf/struct.proto\"<\n\x0bHeaderValue\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x11\n\traw_value\x18\x03 \x01(\x0c\"\x80\x02\n\x11HeaderValueOption\x12+\n\x06header\x18\x01 \x01(\x0b\x32\x1b.llm.extproc.v1.HeaderValue\x12\x45\n\rappend_action\x18\x03 \x01(\x0e\x32..llm.extproc.v1.HeaderValueOption.AppendAction\"w\n\x0c\x41ppendAction\x12\x1b\n\x17\x41PPEND_IF_EXISTS_OR_ADD\x10\x00\x12\x11\n\rADD_IF_ABSENT\x10\x01\x12\x1e\n\x1aOVERWRITE_IF_EXISTS_OR_ADD\x10\x02\x12\x17\n\x13OVERWRITE_IF_EXISTS\x10\x03\"9\n\tHeaderMap\x12,\n\x07headers\x18\x01 \x03(\x0b\x32\x1b.llm.extproc.v1.HeaderValue\"\xa1\x01\n\x08Metadata\x12\x45\n\x0f\x66ilter_metadata\x18\x01 \x03(\x0b\x32,.llm.extproc.v1.Metadata.FilterMetadataEntry\x1aN\n\x13\x46ilterMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct:\x02\x38\x01\"P\n\x0bHttpHeaders\x12*\n\x07headers\x18\x01 \x01(\x0b\x32\x19.llm.extproc.v1.HeaderMap\x12\x15\n\rend_of_stream\x18\x03 \x01(\x08\"/\n\x08HttpBody\x12\x0c\n\x04\x62ody\x18\x01 \x01(\x0c\x12\x15\n\rend_of_stream\x18\x02 \x01(\x08\";\n\x0cHttpTrailers\x12+\n\x08trailers\x18\x01 \x01(\x0b\x32\x19.llm.extproc.v1.HeaderMap\"\xb0\x04\n\x11ProcessingRequest\x12\x36\n\x0frequest_headers\x18\x02 \x01(\x0b\x32\x1b.llm.extproc.v1.HttpHeadersH\x00\x12\x37\n\x10response_headers\x18\x03 \x01(\x0b\x32\x1b.llm.extproc.v1.HttpHeadersH\x00\x12\x30\n\x0crequest_body\x18\x04 \x01(\x0b\x32\x18.llm.extproc.v1.HttpBodyH\x00\x12\x31\n\rresponse_body\x18\x05 \x01(\x0b\x32\x18.llm.extproc.v1.HttpBodyH\x00\x12\x38\n\x10request_trailers\x18\x06 \x01(\x0b\x32\x1c.llm.extproc.v1.HttpTrailersH\x00\x12\x39\n\x11response_trailers\x18\x07 \x01(\x0b\x32\x1c.llm.extproc.v1.HttpTrailersH\x00\x12\x32\n\x10metadata_context\x18\x08 \x01(\x0b\x32\x18.llm.extproc.v1.Metadata\x12\x45\n\nattributes\x18\t \x03(\x0b\x32\x31.llm.extproc.v1.ProcessingRequest.AttributesEntry\x1aJ\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct:\x02\x38\x01\x42\t\n\x07request\"`\n\x0eHeaderMutation\x12\x36\n\x0bset_headers\x18\x01 \x03(\x0b\x32!.llm.extproc.v1.HeaderValueOption\x12\x16\n\x0eremove_headers\x18\x02 \x03(\t\";\n\x14StreamedBodyResponse\x12\x0c\n\x04\x62ody\x18\x01 \x01(\x0c\x12\x15\n\rend_of_stream\x18\x02 \x01(\x08\"\x83\x01\n\x0c\x42odyMutation\x12\x0e\n\x04\x62ody\x18\x01 \x01(\x0cH\x00\x12\x14\n\nclear_body\x18\x02 \x01(\x08H\x00\x12\x41\n\x11streamed_response\x18\x03 \x01(\x0b\x32$.llm.extproc.v1.StreamedBodyResponseH\x00\x42\n\n\x08mutation\"\x92\x02\n\x0e\x43ommonResponse\x12=\n\x06status\x18\x01 \x01(\x0e\x32-.llm.extproc.v1.CommonResponse.ResponseStatus\x12\x37\n\x0fheader_mutation\x18\x02 \x01(\x0b\x32\x1e.llm.extproc.v1.HeaderMutation\x12\x33\n\rbody_mutation\x18\x03 \x01(\x0b\x32\x1c.llm.extproc.v1.BodyMutation\x12\x19\n\x11\x63lear_route_cache\x18\x05 \x01(\x08\"8\n\x0eResponseStatus\x12\x0c\n\x08\x43ONTINUE\x10\x00\x12\x18\n\x14\x43ONTINUE_AND_REPLACE\x10\x01\"C\n\x0fHeadersResponse\x12\x30\n\x08response\x18\x01 \x01(\x0b\x32\x1e.llm.extproc.v1.CommonResponse\"@\n\x0c\x42odyResponse\x12\x30\n\x08response\x18\x01 \x01(\x0b\x32\x1e.llm.extproc.v1.CommonResponse\"K\n\x10TrailersResponse\x12\x37\n\x0fheader_mutation\x18\x01 \x01(\x0b\x32\x1e.llm.extproc.v1.HeaderMutation\"\x1a\n\nHttpStatus\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\"\x8f\x01\n\x11ImmediateResponse\x12*\n\x06status\x18\x01 \x01(\x0b\x32\x1a.llm.extproc.v1.HttpStatus\x12/\n\x07headers\x18\x02 \x01(\x0b\x32\x1e.llm.extproc.v1.HeaderMutation\x12\x0c\n\x04\x62ody\x18\x03 \x01(\x0c\x12\x0f\n\x07\x64\x65tails\x18\x05 \x01(\t\"\xee\x04\n\x0eProcessingMode\x12J\n\x13request_header_mode\x18\x01 \x01(\x0e\x32-.llm.extproc.v1.ProcessingMode.HeaderSendMode\x12K\n\x14response_header_mode\x18\x02 \x01(\x0e\x32-.llm.extproc.v1.ProcessingMode.HeaderSendMode\x12\x46\n\x11request_body_mode\x18\x03 \x01(\x0e\x32+.llm.extproc.v1.ProcessingMode.BodySendMode\x12G\n\x12response_body_mode\x18\x04 \x01(\x0e\x32+.llm.extproc.v1.ProcessingMode.BodySendMode\x12K\n\x14request_trailer_mode\x18\x05 \x01(\x0e\x32-.llm.extproc.v1.ProcessingMode.HeaderSendMode\x12L\n\x15response_trailer_mode\x18\x06 \x01(\x0e\x32-.llm.extproc.v1.ProcessingMode.HeaderSendMode\"1\n\x0eHeaderSendMode\x12\x0b\n\x07\x44\x45\x46\x41ULT\x10\x00\x12\x08\n\x04SEND\x10\x01\x12\x08\n\x04SKIP\x10\x02\"d\n\x0c\x42odySendMode\x12\x08\n\x04NONE\x10\x00\x12\x0c\n\x08STREAMED\x10\x01\x12\x0c\n\x08\x42UFFERED\x10\x02\x12\x14\n\x10\x42UFFERED_PARTIAL\x10\x03\x12\x18\n\x14\x46ULL_DUPLEX_STREAMED\x10\x04\"\xae\x04\n\x12ProcessingResponse\x12:\n\x0frequest_headers\x18\x01 \x01(\x0b\x32\x1f.llm.extproc.v1.HeadersResponseH\x00\x12;\n\x10response_headers\x18\x02 \x01(\x0b\x32\x1f.llm.extproc.v1.HeadersResponseH\x00\x12\x34\n\x0crequest_body\x18\x03 \x01(\x0b\x32\x1c.llm.extproc.v1.BodyResponseH\x00\x12\x35\n\rresponse_body\x18\x04 \x01(\x0b\x32\x1c.llm.extproc.v1.BodyResponseH\x00\x12<\n\x10request_trailers\x18\x05 \x01(\x0b\x32 .llm.extproc.v1.TrailersResponseH\x00\x12=\n\x11response_trailers\x18\x06 \x01(\x0b\x32 .llm.extproc.v1.TrailersResponseH\x00\x12?\n\x12immediate_response\x18\x07 \x01(\x0b\x32!.llm.extproc.v1.ImmediateResponseH\x00\x12\x31\n\x10\x64ynamic_metadata\x18\x08 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x35\n\rmode_override\x18\t \x01(\x0b\x32\x1e.llm.extproc.v1.ProcessingModeB\n\n\x08response\"%\n\x12HealthCheckRequest\x12\x0f\n\x07service\x18\x01 \x01(\t\"\x94\x01\n\x13HealthCheckResponse\x12\x41\n\x06status\x18\x01 \x01(\x0e\x32\x31.llm.extproc.v1.HealthCheckResponse.ServingStatus\":\n\rServingStatus\x12\x0b\n\x07UNKNOWN\x10\x00\x12\x0b\n\x07SERVING\x10\x01\x12\x0f\n\x0bNOT_SERVING\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
-_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, "llm_extproc_pb2", _globals)
+_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'llm_extproc_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-    DESCRIPTOR._loaded_options = None
-    _globals["_METADATA_FILTERMETADATAENTRY"]._loaded_options = None
-    _globals["_METADATA_FILTERMETADATAENTRY"]._serialized_options = b"8\001"
-    _globals["_PROCESSINGREQUEST_ATTRIBUTESENTRY"]._loaded_options = None
-    _globals["_PROCESSINGREQUEST_ATTRIBUTESENTRY"]._serialized_options = b"8\001"
-    _globals["_HEADERVALUE"]._serialized_start = 67
-    _globals["_HEADERVALUE"]._serialized_end = 127
-    _globals["_HEADERVALUEOPTION"]._serialized_start = 130
-    _globals["_HEADERVALUEOPTION"]._serialized_end = 386
-    _globals["_HEADERVALUEOPTION_APPENDACTION"]._serialized_start = 267
-    _globals["_HEADERVALUEOPTION_APPENDACTION"]._serialized_end = 386
-    _globals["_HEADERMAP"]._serialized_start = 388
-    _globals["_HEADERMAP"]._serialized_end = 445
-    _globals["_METADATA"]._serialized_start = 448
-    _globals["_METADATA"]._serialized_end = 609
-    _globals["_METADATA_FILTERMETADATAENTRY"]._serialized_start = 531
-    _globals["_METADATA_FILTERMETADATAENTRY"]._serialized_end = 609
-    _globals["_HTTPHEADERS"]._serialized_start = 611
-    _globals["_HTTPHEADERS"]._serialized_end = 691
-    _globals["_HTTPBODY"]._serialized_start = 693
-    _globals["_HTTPBODY"]._serialized_end = 740
-    _globals["_HTTPTRAILERS"]._serialized_start = 742
-    _globals["_HTTPTRAILERS"]._serialized_end = 801
-    _globals["_PROCESSINGREQUEST"]._serialized_start = 804
-    _globals["_PROCESSINGREQUEST"]._serialized_end = 1364
-    _globals["_PROCESSINGREQUEST_ATTRIBUTESENTRY"]._serialized_start = 1279
-    _globals["_PROCESSINGREQUEST_ATTRIBUTESENTRY"]._serialized_end = 1353
-    _globals["_HEADERMUTATION"]._serialized_start = 1366
-    _globals["_HEADERMUTATION"]._serialized_end = 1462
-    _globals["_STREAMEDBODYRESPONSE"]._serialized_start = 1464
-    _globals["_STREAMEDBODYRESPONSE"]._serialized_end = 1523
-    _globals["_BODYMUTATION"]._serialized_start = 1526
-    _globals["_BODYMUTATION"]._serialized_end = 1657
-    _globals["_COMMONRESPONSE"]._serialized_start = 1660
-    _globals["_COMMONRESPONSE"]._serialized_end = 1934
-    _globals["_COMMONRESPONSE_RESPONSESTATUS"]._serialized_start = 1878
-    _globals["_COMMONRESPONSE_RESPONSESTATUS"]._serialized_end = 1934
-    _globals["_HEADERSRESPONSE"]._serialized_start = 1936
-    _globals["_HEADERSRESPONSE"]._serialized_end = 2003
-    _globals["_BODYRESPONSE"]._serialized_start = 2005
-    _globals["_BODYRESPONSE"]._serialized_end = 2069
-    _globals["_TRAILERSRESPONSE"]._serialized_start = 2071
-    _globals["_TRAILERSRESPONSE"]._serialized_end = 2146
-    _globals["_HTTPSTATUS"]._serialized_start = 2148
-    _globals["_HTTPSTATUS"]._serialized_end = 2174
-    _globals["_IMMEDIATERESPONSE"]._serialized_start = 2177
-    _globals["_IMMEDIATERESPONSE"]._serialized_end = 2320
-    _globals["_PROCESSINGMODE"]._serialized_start = 2323
-    _globals["_PROCESSINGMODE"]._serialized_end = 2945
-    _globals["_PROCESSINGMODE_HEADERSENDMODE"]._serialized_start = 2794
-    _globals["_PROCESSINGMODE_HEADERSENDMODE"]._serialized_end = 2843
-    _globals["_PROCESSINGMODE_BODYSENDMODE"]._serialized_start = 2845
-    _globals["_PROCESSINGMODE_BODYSENDMODE"]._serialized_end = 2945
-    _globals["_PROCESSINGRESPONSE"]._serialized_start = 2948
-    _globals["_PROCESSINGRESPONSE"]._serialized_end = 3506
-    _globals["_HEALTHCHECKREQUEST"]._serialized_start = 3508
-    _globals["_HEALTHCHECKREQUEST"]._serialized_end = 3545
-    _globals["_HEALTHCHECKRESPONSE"]._serialized_start = 3548
-    _globals["_HEALTHCHECKRESPONSE"]._serialized_end = 3696
-    _globals["_HEALTHCHECKRESPONSE_SERVINGSTATUS"]._serialized_start = 3638
-    _globals["_HEALTHCHECKRESPONSE_SERVINGSTATUS"]._serialized_end = 3696
+  DESCRIPTOR._loaded_options = None
+  _globals['_METADATA_FILTERMETADATAENTRY']._loaded_options = None
+  _globals['_METADATA_FILTERMETADATAENTRY']._serialized_options = b'8\001'
+  _globals['_PROCESSINGREQUEST_ATTRIBUTESENTRY']._loaded_options = None
+  _globals['_PROCESSINGREQUEST_ATTRIBUTESENTRY']._serialized_options = b'8\001'
+  _globals['_HEADERVALUE']._serialized_start=67
+  _globals['_HEADERVALUE']._serialized_end=127
+  _globals['_HEADERVALUEOPTION']._serialized_start=130
+  _globals['_HEADERVALUEOPTION']._serialized_end=386
+  _globals['_HEADERVALUEOPTION_APPENDACTION']._serialized_start=267
+  _globals['_HEADERVALUEOPTION_APPENDACTION']._serialized_end=386
+  _globals['_HEADERMAP']._serialized_start=388
+  _globals['_HEADERMAP']._serialized_end=445
+  _globals['_METADATA']._serialized_start=448
+  _globals['_METADATA']._serialized_end=609
+  _globals['_METADATA_FILTERMETADATAENTRY']._serialized_start=531
+  _globals['_METADATA_FILTERMETADATAENTRY']._serialized_end=609
+  _globals['_HTTPHEADERS']._serialized_start=611
+  _globals['_HTTPHEADERS']._serialized_end=691
+  _globals['_HTTPBODY']._serialized_start=693
+  _globals['_HTTPBODY']._serialized_end=740
+  _globals['_HTTPTRAILERS']._serialized_start=742
+  _globals['_HTTPTRAILERS']._serialized_end=801
+  _globals['_PROCESSINGREQUEST']._serialized_start=804
+  _globals['_PROCESSINGREQUEST']._serialized_end=1364
+  _globals['_PROCESSINGREQUEST_ATTRIBUTESENTRY']._serialized_start=1279
+  _globals['_PROCESSINGREQUEST_ATTRIBUTESENTRY']._serialized_end=1353
+  _globals['_HEADERMUTATION']._serialized_start=1366
+  _globals['_HEADERMUTATION']._serialized_end=1462
+  _globals['_STREAMEDBODYRESPONSE']._serialized_start=1464
+  _globals['_STREAMEDBODYRESPONSE']._serialized_end=1523
+  _globals['_BODYMUTATION']._serialized_start=1526
+  _globals['_BODYMUTATION']._serialized_end=1657
+  _globals['_COMMONRESPONSE']._serialized_start=1660
+  _globals['_COMMONRESPONSE']._serialized_end=1934
+  _globals['_COMMONRESPONSE_RESPONSESTATUS']._serialized_start=1878
+  _globals['_COMMONRESPONSE_RESPONSESTATUS']._serialized_end=1934
+  _globals['_HEADERSRESPONSE']._serialized_start=1936
+  _globals['_HEADERSRESPONSE']._serialized_end=2003
+  _globals['_BODYRESPONSE']._serialized_start=2005
+  _globals['_BODYRESPONSE']._serialized_end=2069
+  _globals['_TRAILERSRESPONSE']._serialized_start=2071
+  _globals['_TRAILERSRESPONSE']._serialized_end=2146
+  _globals['_HTTPSTATUS']._serialized_start=2148
+  _globals['_HTTPSTATUS']._serialized_end=2174
+  _globals['_IMMEDIATERESPONSE']._serialized_start=2177
+  _globals['_IMMEDIATERESPONSE']._serialized_end=2320
+  _globals['_PROCESSINGMODE']._serialized_start=2323
+  _globals['_PROCESSINGMODE']._serialized_end=2945
+  _globals['_PROCESSINGMODE_HEADERSENDMODE']._serialized_start=2794
+  _globals['_PROCESSINGMODE_HEADERSENDMODE']._serialized_end=2843
+  _globals['_PROCESSINGMODE_BODYSENDMODE']._serialized_start=2845
+  _globals['_PROCESSINGMODE_BODYSENDMODE']._serialized_end=2945
+  _globals['_PROCESSINGRESPONSE']._serialized_start=2948
+  _globals['_PROCESSINGRESPONSE']._serialized_end=3506
+  _globals['_HEALTHCHECKREQUEST']._serialized_start=3508
+  _globals['_HEALTHCHECKREQUEST']._serialized_end=3545
+  _globals['_HEALTHCHECKRESPONSE']._serialized_start=3548
+  _globals['_HEALTHCHECKRESPONSE']._serialized_end=3696
+  _globals['_HEALTHCHECKRESPONSE_SERVINGSTATUS']._serialized_start=3638
+  _globals['_HEALTHCHECKRESPONSE_SERVINGSTATUS']._serialized_end=3696
 # @@protoc_insertion_point(module_scope)

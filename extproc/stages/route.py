@@ -80,6 +80,8 @@ class RouteExchange(ReplyStage):
         services, client = self.services, self.client
         body = jsonedit.load(raw)
         name, stream = operations.model_and_stream(body)
+        # a name that stands twice is read differently by different parsers: what we judge must be what the provider reads
+        jsonedit.scan(raw)
         model = self.registry.resolve(name)
         if model is None:
             raise operations.unknown_model(name)

@@ -1,0 +1,155 @@
+"""The route stage: what it refuses and how it says so, and what it tells Envoy."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+
+from extproc.core.exchange import Arm, Continue, Immediate, State
+from extproc.core.plan import NAMESPACE, Plan
+from extproc.registry.types import Attempts, Commit, Timeouts
+from extproc.stages.services import Options
+from extproc.telemetry.record import Outcome
+from tests.stages.world import Journey, World, chat, of_type, registry, request_body, request_headers, target
+
+
+def world(**more: object) -> World:
+    return World(registry(target("a"), target("b", "anthropic_messages"), **more))  # type: ignore[arg-type]
+
+
+def refused(path: str, body: bytes) -> tuple[int, dict[str, object]]:
+    exchange = world().route()
+    actions = exchange.handle(request_headers(path))
+    if exchange.state is State.BODY:
+        actions = exchange.handle(request_body(body))
+    answer = of_type(actions, Immediate)
+    assert answer.details.startswith("llm_")
+    return answer.status, orjson.loads(answer.body)
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 400),
+        (b"{", 400),
+        (b"[]", 400),
+        (b'{"messages":[]}', 400),
+        (b'{"model":7}', 400),
+        (b'{"model":"chat","stream":"yes"}', 400),
+        (b'{"model":"chat","model":"other"}', 400),
+        (b'{"model":"nope"}', 404),
+        (b'{"model":"../../etc"}', 404),
+        (b"[" * 100_000, 400),
+    ],
+)
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
+def test_bad_bodies_are_refused_in_the_callers_dialect(path: str, body: bytes, status: int) -> None:
+    got, envelope = refused(path, body)
+    assert got == status
+    assert ("type" in envelope) is (path == "/v1/messages")
+    assert isinstance(envelope["error"], dict)
+    assert "Traceback" not in str(envelope)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/v1/chat/completions", 405),
+        ("POST", "/v1/models", 405),
+        ("POST", "/v1/nothing", 404),
+        ("POST", "/v1/chat/completions/../files", 404),
+        ("GET", "/v1/realtime?model=x", 501),
+        ("GET", "/v1/models/nope", 404),
+        ("GET", "/v1/models/chat", 200),
+        ("GET", "/v1/models", 200),
+        ("HEAD", "/", 200),
+    ],
+)
+def test_paths(method: str, path: str, status: int) -> None:
+    exchange = world().route()
+    assert of_type(exchange.handle(request_headers(path, method, end=True)), Immediate).status == status
+
+
+def test_a_websocket_upgrade_is_not_implemented() -> None:
+    exchange = world().route()
+    assert of_type(exchange.handle(request_headers("/v1/chat/completions", "GET", upgrade="websocket")), Immediate).status == 501
+
+
+def test_headers_that_we_refuse() -> None:
+    for headers, status in (({"content-encoding": "gzip"}, 415), ({"content-length": "999"}, 413)):
+        exchange = World(registry(target("a")), options=Options(max_body=100)).route()
+        event = request_headers()
+        event.headers.update(headers)
+        assert of_type(exchange.handle(event), Immediate).status == status
+
+
+def test_the_models_in_both_shapes() -> None:
+    for headers, first in (({}, "object"), ({"anthropic_version": "2023-06-01"}, "data")):
+        exchange = world().route()
+        answer = of_type(exchange.handle(request_headers("/v1/models", "GET", end=True, **headers)), Immediate)
+        listed = orjson.loads(answer.body)
+        assert next(iter(listed)) == first
+        assert [m["id"] for m in listed["data"]] == ["alias", "chat"]
+
+
+def routed(body: bytes, **more: object) -> tuple[dict[str, str], Plan, list[str]]:
+    trip = Journey(world(**more))
+    exchange = trip.world.route()
+    exchange.handle(request_headers())
+    actions = trip.take(exchange.handle(request_body(body)))
+    answer = of_type(actions, Continue)
+    assert answer.clear_route_cache
+    return dict(answer.set), Plan.loads(trip.metadata[NAMESPACE]["plan"]), trip.chain
+
+
+def test_a_stream_takes_the_stream_route_without_a_time_out_that_would_cut_it() -> None:
+    headers, plan, chain = routed(chat(stream=True), timeouts=Timeouts(first_token=3.0))
+    assert headers["x-llm-route"] == "stream"
+    assert headers["x-envoy-max-retries"] == "3"
+    assert headers["x-envoy-upstream-rq-per-try-timeout-ms"] == "3250"
+    assert "x-envoy-upstream-rq-timeout-ms" not in headers
+    assert chain == ["a", "b"]
+    assert plan.stream
+    assert not plan.whole
+
+
+@pytest.mark.parametrize(("stream", "commit"), [(False, Commit.FIRST_TOKEN), (True, Commit.COMPLETE)])
+def test_what_is_answered_whole_takes_the_whole_route(stream: bool, commit: Commit) -> None:
+    headers, _, _ = routed(chat(stream=stream), commit=commit, timeouts=Timeouts(unary_attempt=7.0, deadline=9.0))
+    assert headers["x-llm-route"] == "whole"
+    assert headers["x-envoy-upstream-rq-per-try-timeout-ms"] == "7250"
+    assert headers["x-envoy-upstream-rq-timeout-ms"] == "10000"
+
+
+def test_the_chain_is_no_longer_than_the_attempts() -> None:
+    _, plan, chain = routed(chat(), attempts=Attempts(total=1))
+    assert (plan.total, chain) == (1, ["a"])
+
+
+def test_the_deadline_is_armed() -> None:
+    exchange = world(timeouts=Timeouts(deadline=9.0)).route()
+    exchange.handle(request_headers())
+    assert of_type(exchange.handle(request_body(chat())), Arm) == Arm("deadline", 9.0)
+
+
+def test_a_strict_model_leaves_out_targets_that_would_lose_something() -> None:
+    body = chat(seed=7, max_tokens=5)
+    assert routed(body)[2] == ["a", "b"]
+    assert routed(body, strict=True)[2] == ["a"]
+
+
+def test_a_strict_model_without_a_lossless_target_is_a_422_that_names_the_losses() -> None:
+    exchange = World(registry(target("b", "anthropic_messages"), strict=True)).route()
+    exchange.handle(request_headers())
+    answer = of_type(exchange.handle(request_body(chat(seed=7, max_tokens=5))), Immediate)
+    assert answer.status == 422
+    assert "dropped:seed" in orjson.loads(answer.body)["error"]["message"]
+    assert exchange.record.outcome is Outcome.REFUSED
+
+
+def test_an_alias_is_routed_and_recorded_as_asked() -> None:
+    exchange = world().route()
+    exchange.handle(request_headers())
+    exchange.handle(request_body(chat("alias")))
+    assert exchange.plan is not None
+    assert (exchange.plan.model, exchange.plan.asked, exchange.record.model) == ("chat", "alias", "alias")
