@@ -29,9 +29,8 @@ def route_chain(limits: dict[str, Any], max_body_bytes: int) -> list[dict[str, A
         _edge(),
         # 413 above it. The buffers are larger: they hold answers, too.
         wire.named("body_size_limit", wire.BODY_SIZE_LIMIT, {"max_request_bytes": max_body_bytes}),
-        wire.named(
+        _for_requests(
             ROUTE_FILTER,
-            wire.EXT_PROC,
             {
                 "grpc_service": _grpc_service("route"),
                 "message_timeout": "5s",
@@ -48,7 +47,6 @@ def route_chain(limits: dict[str, Any], max_body_bytes: int) -> list[dict[str, A
                     "request_trailer_mode": "SKIP",
                     "response_trailer_mode": "SKIP",
                 },
-                "request_attributes": ["request.id"],
                 "response_attributes": ["xds.cluster_name", "upstream.request_attempt_count"],
                 "metadata_options": {"receiving_namespaces": {"untyped": [NAMESPACE]}, "forwarding_namespaces": {"untyped": [ATTEMPTS_NAMESPACE]}},
             },
@@ -121,6 +119,26 @@ def _injector(kind: ProviderKind, secret: dict[str, Any]) -> dict[str, Any]:
             # Without its key the request goes out and the provider says 401: a verdict, so the next target answers. Refusing here would be final.
             "allow_request_without_credential": True,
             "credential": wire.named("envoy.http.injected_credentials.generic", wire.GENERIC_CREDENTIAL, generic),
+        },
+    )
+
+
+def _for_requests(name: str, config: dict[str, Any]) -> dict[str, Any]:
+    """An ext_proc filter that is there from the request's headers on.
+
+    Envoy shows its own answers to every filter, also when there was no request that it could read: the ext_proc server would be asked about
+    an answer to nothing, and Envoy closes such a connection before it can reply, so the client would get no 400, 426 or 431 at all.
+    """
+    action = {"typed_config": wire.named(name, wire.EXT_PROC, config)}
+    path = {"name": "path", "typed_config": {wire.TYPE: wire.REQUEST_HEADER, "header_name": ":path"}}
+    predicate = {"single_predicate": {"input": path, "value_match": {"prefix": "/"}}}
+    on_match = {"action": wire.named(name, wire.EXECUTE_FILTER, action)}
+    return wire.named(
+        name,
+        wire.EXTENSION_WITH_MATCHER,
+        {
+            "extension_config": wire.named("composite", wire.COMPOSITE),
+            "xds_matcher": {"matcher_list": {"matchers": [{"predicate": predicate, "on_match": on_match}]}},
         },
     )
 

@@ -28,7 +28,7 @@ class _Reply:
     message: str = "%LOCAL_REPLY_BODY%"
     status: int | None = None
     retry_after: str | None = None
-    local: str = "%RESPONSE_CODE_DETAILS%"
+    local: str | None = "%RESPONSE_CODE_DETAILS%"
 
 
 _DETAILS = "response.code_details"
@@ -45,7 +45,13 @@ _REPLIES: tuple[_Reply, ...] = (
         local="ext_proc_error",
     ),
     _Reply(
-        f"{_DETAILS} == 'overload'", ErrorKind.OVERLOADED, "overloaded_error", "The gateway is overloaded. Try again.", status=503, retry_after="1"
+        f"{_DETAILS} == 'overload'",
+        ErrorKind.OVERLOADED,
+        "overloaded_error",
+        "The gateway is overloaded. Try again.",
+        status=503,
+        retry_after="1",
+        local=None,  # no filter sees it
     ),
     _Reply(
         # Envoy says 401, as if the application's own key were wrong.
@@ -95,8 +101,10 @@ def _mapper(reply: _Reply) -> dict[str, Any]:
     return mapper
 
 
-def _marked(mapper: dict[str, Any], local: str = "%RESPONSE_CODE_DETAILS%") -> dict[str, Any]:
+def _marked(mapper: dict[str, Any], local: str | None = "%RESPONSE_CODE_DETAILS%") -> dict[str, Any]:
     marked: dict[str, Any] = merge({}, mapper)
+    if local is None:
+        return marked
     marked["headers_to_add"] = [*marked.get("headers_to_add", []), _header(LOCAL_HEADER, local)]
     return marked
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,6 +113,49 @@ def test_the_access_log_keeps_queries_out(lonely: RunningEnvoy) -> None:
         line = json.loads(envoy.out)
     assert (line["status"], line["path"]) == (503, "/v1/models")
     assert line["details"].startswith("ext_proc_error")
+
+
+def raw(envoy: RunningEnvoy, request: bytes) -> tuple[int, str]:
+    """Bytes as no client library sends them; status and error code."""
+    with socket.create_connection(("127.0.0.1", envoy.port), timeout=5) as connection:
+        connection.sendall(request)
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        assert answer.headers["content-type"] == "application/json"
+        assert "x-llm-local" not in answer.headers
+        return answer.status, json.loads(answer.read())["error"]["code"]
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"GET /v1/models HTTP/1.1\r\nHost: a\r\nX: \x00\r\n\r\n", 400),
+        (b"POST /v1/x HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx", 400),
+        (b"POST /v1/x HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\nx", 400),
+        (b"GET /v1/models HTTP/1.1\r\n\r\n", 400),
+        (b"GET /v1/models HTTP/1.0\r\n\r\n", 426),
+        (b"GET /v1/models HTTP/1.1\r\nHost: a\r\nBig: " + b"x" * 70_000 + b"\r\n\r\n", 431),
+        (b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", 404),
+        (b"nonsense\r\n\r\n", 400),
+    ],
+    ids=["nul", "two lengths", "length and chunks", "no host", "HTTP/1.0", "large headers", "CONNECT", "nonsense"],
+)
+def test_what_is_no_http_is_refused_in_json(lonely: RunningEnvoy, request_: bytes, status: int) -> None:
+    """Without asking the ext_proc server, which here is not even there."""
+    assert raw(lonely, request_) == (status, "invalid_request")
+
+
+def test_any_other_upgrade_is_refused(lonely: RunningEnvoy) -> None:
+    request = b"GET /v1/models HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: other\r\n\r\n"
+    assert raw(lonely, request) == (501, "not_implemented")
+
+
+def test_out_of_memory_is_json_503() -> None:
+    with running_envoy(registry(), heap_bytes=1) as envoy:
+        eventually(lambda: envoy.stat("overload.envoy.overload_actions.stop_accepting_requests.active") == 1, "requests are refused")
+        answer = httpx.post(envoy.url + CHAT, json={})
+    assert error_of(answer) == (503, "overloaded")
+    assert answer.headers["retry-after"] == "1"
 
 
 # Attempts
@@ -263,8 +307,8 @@ def test_an_upgrade_is_refused_with_the_server_too(setting: Setting) -> None:
 
 def test_over_the_unix_socket(setting: Setting) -> None:
     setting.fresh(["b"])
-    socket = setting.envoy.options.listen_socket
-    with httpx.Client(transport=httpx.HTTPTransport(uds=socket)) as client:
+    path = setting.envoy.options.listen_socket
+    with httpx.Client(transport=httpx.HTTPTransport(uds=path)) as client:
         assert client.post(f"http://llm{CHAT}", json={}).status_code == 200
 
 

@@ -194,7 +194,8 @@ def test_routes() -> None:
 def test_the_route_chain() -> None:
     chain = {f["name"]: f["typed_config"] for f in manager(rendered())["http_filters"]}
     assert list(chain) == ["edge", "body_size_limit", "ext_proc.route", "envoy.filters.http.router"]
-    route = chain["ext_proc.route"]
+    on_match = chain["ext_proc.route"]["xds_matcher"]["matcher_list"]["matchers"][0]["on_match"]
+    route = on_match["action"]["typed_config"]["typed_config"]["typed_config"]
     assert route["allow_mode_override"] is True
     assert route["failure_mode_allow"] is False
     assert route["metadata_options"] == {
@@ -275,7 +276,8 @@ def test_own_mappers_come_first_and_are_marked() -> None:
     mappers = manager(rendered(sources=sources))["local_reply_config"]["mappers"]
     assert [h["header"]["key"] for h in mappers[0]["headers_to_add"]] == ["a", "x-llm-local"]
     assert len(mappers) == len(manager(rendered())["local_reply_config"]["mappers"]) + 1
-    assert all(m["headers_to_add"][-1]["header"]["key"] == "x-llm-local" for m in mappers)
+    unmarked = [m for m in mappers if m["headers_to_add"][-1]["header"]["key"] != "x-llm-local"]
+    assert ["overload" in str(m["filter"]) for m in unmarked] == [True]
 
 
 @pytest.mark.parametrize("word", ["n", "y", "on", "Yes", "08", "1e3", "0o7", "~", "null", "", "a: b", "1.5", "ü", "- x", "%A%"])
