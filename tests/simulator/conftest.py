@@ -63,14 +63,18 @@ def simulate(background: Loop) -> Iterator[Callable[..., Simulator]]:
         background.run(simulator.stop())
 
 
-def exchange(simulator: Simulator, raw: bytes, timeout: float = 10) -> tuple[bytes, str]:
-    """Sends raw bytes and reads to the end: what came, and how it ended ("eof", "reset" or "timeout")."""
+def exchange(simulator: Simulator, raw: bytes, timeout: float = 10, quiet: float | None = None) -> tuple[bytes, str]:
+    """Sends raw bytes and reads to the end: what came, and how it ended ("eof", "reset" or "timeout").
+
+    `timeout` in seconds is for each piece; `quiet` for those behind the first, where a test waits for nothing more to come.
+    """
     with socket.create_connection(("127.0.0.1", simulator.port), timeout) as client:
         client.sendall(raw)
         data = b""
         try:
             while piece := client.recv(1 << 16):
                 data += piece
+                client.settimeout(timeout if quiet is None else quiet)
         except ConnectionResetError:
             return data, "reset"
         except TimeoutError:
