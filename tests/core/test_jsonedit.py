@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extproc.core.errors import BadRequestError
-from extproc.core.jsonedit import MAX_DEPTH, MAX_MEMBERS, load, scan, splice
+from extproc.core.jsonedit import MAX_DEPTH, MAX_MEMBERS, elements, load, scan, splice
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -153,3 +153,15 @@ def test_load_never_repeats_the_body() -> None:
     assert "secret" not in str(caught.value)
     assert "line 1" in caught.value.message
     assert caught.value.__cause__ is None
+
+
+@given(st.lists(values, max_size=6), st.sampled_from([(",", ":"), (" ,\n ", " : ")]))
+def test_elements_are_the_items_of_the_array(items: list[object], separators: tuple[str, str]) -> None:
+    raw = ('{"a": ' + json.dumps(items, separators=separators) + " }").encode()
+    spans = elements(raw, scan(raw).members["a"])
+    assert [json.loads(raw[start:end]) for start, end in spans] == items
+
+
+def test_what_is_no_array_has_no_elements() -> None:
+    raw = b'{"a":{"b":[1]},"c":"[1]","d":[ ]}'
+    assert [elements(raw, member) for member in scan(raw).members.values()] == [[], [], []]
