@@ -48,7 +48,7 @@ def guess_dialect(path: str, headers: Headers) -> str:
 def find(method: str, target: str, headers: Headers) -> Asked:
     """The operation behind `method` and `target` (`:path`, with its query).
 
-    Raises `ApiError`: NOT_FOUND, METHOD_NOT_ALLOWED (its message names the method), NOT_IMPLEMENTED for realtime and WebSocket.
+    Raises `ApiError`: NOT_FOUND, METHOD_NOT_ALLOWED (`param` is the value of the Allow header), NOT_IMPLEMENTED for realtime and WebSocket.
     """
     path, _, query = target.partition("?")
     if len(path) > 1:
@@ -74,7 +74,7 @@ def find(method: str, target: str, headers: Headers) -> Asked:
 
 def _allow(method: str, path: str, *allowed: str) -> None:
     if method not in allowed:
-        raise ApiError(ErrorKind.METHOD_NOT_ALLOWED, f"{method} is not allowed on {path}; use {' or '.join(allowed)}")
+        raise ApiError(ErrorKind.METHOD_NOT_ALLOWED, f"{method} is not allowed on {path}; use {' or '.join(allowed)}", param=", ".join(allowed))
 
 
 def model_and_stream(body: Any) -> tuple[str, bool]:

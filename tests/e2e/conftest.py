@@ -18,7 +18,9 @@ MODELS = {"openai_chat": "gpt-4o", "anthropic_messages": "claude-sonnet-4-5", "g
 
 # ejection has a test of its own; here it would only let tests disturb each other
 _NO_EJECTION = "{outlier_detection: {enforcing_consecutive_5xx: 0, enforcing_consecutive_gateway_failure: 0, enforcing_success_rate: 0}}"
-_EJECTION = "{outlier_detection: {consecutive_5xx: 2, consecutive_gateway_failure: 0, interval: 0.2s, base_ejection_time: 0.5s, max_ejection_time: 1s}}"
+_EJECTION = (
+    "{outlier_detection: {consecutive_5xx: 2, consecutive_gateway_failure: 0, interval: 0.2s, base_ejection_time: 0.5s, max_ejection_time: 1s}}"
+)
 
 
 def registry_text(sims: Mapping[str, Simulator], directory: Path) -> str:

@@ -21,7 +21,9 @@ from tests.e2e.stack import Stack
 
 PROVIDERS = ["oa", "an", "ge"]
 PNG = base64.b64encode(
-    bytes.fromhex("89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000a49444154789c63000100000500010d0a2db40000000049454e44ae426082")
+    bytes.fromhex(
+        "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000a49444154789c63000100000500010d0a2db40000000049454e44ae426082"
+    )
 ).decode()
 PDF = base64.b64encode(b"%PDF-1.4\n1 0 obj<</Type/Catalog>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF\n").decode()
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"], "additionalProperties": False}
@@ -73,7 +75,11 @@ def provider_usage(stack: Stack, request: Received) -> dict[str, int]:
     name = next(n for n, sim in stack.sims.items() if sim.url.endswith(request.headers["host"]))
     answer = httpx.post(stack.sims[name].url + target, json=body, headers=headers).raise_for_status().json()
     usage = answer.get("usage") or answer["usageMetadata"]
-    for incoming, outgoing in (("prompt_tokens", "completion_tokens"), ("input_tokens", "output_tokens"), ("promptTokenCount", "candidatesTokenCount")):
+    for incoming, outgoing in (
+        ("prompt_tokens", "completion_tokens"),
+        ("input_tokens", "output_tokens"),
+        ("promptTokenCount", "candidatesTokenCount"),
+    ):
         if incoming in usage:
             return {"input": usage[incoming], "output": usage[outgoing] + usage.get("thoughtsTokenCount", 0)}
     raise AssertionError(usage)
@@ -205,7 +211,9 @@ def test_signed_thinking_through_a_tool_loop(stack: Stack, sdk: Sdk, model: str,
     provider = {"think": "an", "gem3": "ge"}[model]
     # the Anthropic SDK insists on max_tokens above the budget
     thinking: dict[str, Any] = (
-        {"reasoning_effort": "high"} if sdk.name == "openai" else {"thinking": {"type": "enabled", "budget_tokens": 2000, "display": "summarized"}, "max_tokens": 4000}
+        {"reasoning_effort": "high"}
+        if sdk.name == "openai"
+        else {"thinking": {"type": "enabled", "budget_tokens": 2000, "display": "summarized"}, "max_tokens": 4000}
     )
     messages: list[dict[str, Any]] = [{"role": "user", "content": "think, then call get_weather and get_time, both, for the city of Paris"}]
     first = sdk.ask(model, messages=messages, tools=tools(sdk), stream=stream, **thinking)
