@@ -357,7 +357,7 @@ def test_needs(body: dict[str, Any], expected: set[str]) -> None:
 PART_NAMES = ["type", "text", "image_url", "url", "file", "file_data", "function", "name", "id", "arguments"]
 OTHER_NAMES = ["tools", "functions", "tool_choice", "function_call", "response_format", "stop", "reasoning", "thinking", "n", "modalities"]
 anything = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=4),
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.text(max_size=4),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
