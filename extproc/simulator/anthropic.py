@@ -60,6 +60,7 @@ class AnthropicWire:
     models: tuple[str, ...] = ("claude-sonnet-4-5", "claude-haiku-4-5", "claude-opus-4-1")
     json_type = "application/json"
     bad_json = "The request body is not valid JSON: expected an object at line 1 column 1"
+    bad_shape = "Input does not match the expected shape."
 
     def route(self, method: str, path: str, query: str) -> Call:  # noqa: ARG002 - the contract's signature
         if path == "/v1/messages":

@@ -56,6 +56,7 @@ class GeminiWire:
     models: tuple[str, ...] = ("gemini-2.5-flash", "gemini-2.5-pro", "gemini-3-flash-preview")
     json_type = _JSON_TYPE
     bad_json = "Invalid JSON payload received. Unexpected token.\n\n^"
+    bad_shape = "Invalid JSON payload received. Invalid value: Proto field has the wrong type."
 
     def route(self, method: str, path: str, query: str) -> Call:
         found = _PATH.fullmatch(path)

@@ -54,6 +54,7 @@ class OpenAIWire:
         "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP library correctly. "
         "The OpenAI API expects a JSON payload, but what was sent was not valid JSON.)"
     )
+    bad_shape = "Invalid request: a parameter has the wrong type."
 
     def route(self, method: str, path: str, query: str) -> Call:  # noqa: ARG002 - the contract's signature
         if path == "/v1/chat/completions":

@@ -237,7 +237,11 @@ class Simulator:
             raise Rejected(400, wire.bad_json)
         if self.models and model and model not in self.models:
             raise wire.unknown_model(model, call)
-        ask = wire.read(call, body, request.headers)
+        try:
+            ask = wire.read(call, body, request.headers)
+        except (AttributeError, KeyError, TypeError, ValueError) as shape:
+            # a wrong type in a place that no check names: the provider answers 400 as well
+            raise Rejected(400, wire.bad_shape) from shape
         if self.context_window is not None and ask.prompt_tokens > self.context_window:
             raise wire.context_length(model, ask.prompt_tokens, self.context_window)
         if ask.cache_prefix:

@@ -170,6 +170,8 @@ class Wire(Protocol):
     """Content type of an answer in one piece."""
     bad_json: str
     """What it says of a body that is no JSON object."""
+    bad_shape: str
+    """What it says of a member with a shape that it has no better words for."""
 
     def route(self, method: str, path: str, query: str) -> Call:
         """Raises `Rejected` (404, 405) in the provider's words."""

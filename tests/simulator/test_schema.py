@@ -57,6 +57,13 @@ def test_recursive_schemas_end():
     document(endless)
 
 
+def test_schemas_that_would_explode_are_bounded():
+    doubled = {"type": "object", "properties": {k: {"$ref": "#"} for k in "ab"}, "required": ["a", "b"]}
+    wide = {"type": "object", "properties": {f"p{i}": {"$ref": "#"} for i in range(200)}}
+    for schema in (doubled, wide):
+        assert len(str(document(schema))) < 1_000_000
+
+
 def test_gemini_types_and_hints():
     schema = {
         "type": "OBJECT",

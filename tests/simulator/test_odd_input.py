@@ -1,0 +1,193 @@
+"""Bodies and schemas of any shape: the simulator answers 200 or 400, and never loses the connection."""
+
+import copy
+import json
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from extproc.simulator import replies
+from extproc.simulator.http1 import Request
+from extproc.simulator.received import Received
+from extproc.simulator.schema import document
+from extproc.simulator.server import Simulator
+from extproc.simulator.wire import Rejected, Stamp
+
+STAMP = Stamp(b"0123456789abcdef", 1, 1700000000.0)
+SCHEMA = {
+    "type": "object",
+    "properties": {"a": {"type": "array", "items": {"type": "string"}}, "b": {"anyOf": [{"type": "integer"}]}},
+    "required": ["a"],
+}
+BODIES = {
+    "openai_chat": {
+        "model": "gpt-4o",
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "tools": [{"type": "function", "function": {"name": "f", "parameters": SCHEMA}}],
+        "tool_choice": {"type": "function", "function": {"name": "f"}},
+        "response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": SCHEMA}},
+        "messages": [
+            {"role": "user", "content": [{"type": "text", "text": "f"}, {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]},
+            {"role": "assistant", "content": None, "tool_calls": [{"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
+            {"role": "tool", "tool_call_id": "a", "content": "r"},
+        ],
+    },
+    "anthropic_messages": {
+        "model": "claude-sonnet-4-5",
+        "max_tokens": 3000,
+        "system": [{"type": "text", "text": "s", "cache_control": {"type": "ephemeral"}}],
+        "tools": [{"name": "f", "input_schema": SCHEMA}],
+        "tool_choice": {"type": "auto"},
+        "thinking": {"type": "enabled", "budget_tokens": 1024},
+        "output_config": {"effort": "low"},
+        "messages": [
+            {
+                "role": "user",
+                "content": [
+                    {"type": "text", "text": "f"},
+                    {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}},
+                ],
+            },
+            {"role": "assistant", "content": [{"type": "text", "text": "yes"}]},
+            {"role": "user", "content": "f"},
+        ],
+    },
+    "gemini": {
+        "contents": [
+            {"role": "user", "parts": [{"text": "f"}, {"inlineData": {"mimeType": "image/png", "data": "AAAA"}}]},
+            {"role": "model", "parts": [{"functionCall": {"name": "f", "args": {}}}]},
+            {"role": "user", "parts": [{"functionResponse": {"name": "f", "response": {}}}]},
+        ],
+        "tools": [{"functionDeclarations": [{"name": "f", "parameters": SCHEMA}]}],
+        "toolConfig": {"functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": ["f"]}},
+        "generationConfig": {"temperature": 1, "stopSequences": ["x"], "thinkingConfig": {"thinkingBudget": 10}},
+        "systemInstruction": {"parts": [{"text": "s"}]},
+    },
+}
+ODD = [
+    None,
+    True,
+    0,
+    -1,
+    1.5,
+    "",
+    "x",
+    [],
+    [None],
+    [[]],
+    {},
+    {"x": 1},
+    {"type": "object"},
+    {"$ref": "#"},
+    [{"type": "text"}],
+    "é\ud83d\ude00",
+    10**30,
+]
+
+
+def places(node, at=()):
+    yield at
+    for key, value in node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ():
+        yield from places(value, (*at, key))
+
+
+def replaced(body, at, value):
+    if not at:
+        return value
+    out = copy.deepcopy(body)
+    inner = out
+    for key in at[:-1]:
+        inner = inner[key]
+    inner[at[-1]] = value
+    return out
+
+
+def answered(simulator, path, body):
+    """The status of the answer to `body`, made without a socket; anything but an answer or a refusal raises."""
+    wire = simulator._wire
+    call = wire.route("POST", path.partition("?")[0], path.partition("?")[2])
+    headers = {"authorization": "Bearer k", "x-api-key": "k", "x-goog-api-key": "k", "anthropic-version": "2023-06-01"}
+    raw = json.dumps(body).encode()
+    answer, _ = simulator._answer(call, Request("POST", path, headers, raw), Received("POST", path, headers, len(raw), raw), STAMP)
+    return answer.status
+
+
+@pytest.mark.parametrize("dialect", BODIES)
+def test_one_odd_member_anywhere(dialect, conftest):
+    simulator = Simulator("sim", dialect)
+    body = BODIES[dialect]
+    path = conftest.PATHS[dialect][1]
+    assert answered(simulator, path, body) == 200
+    seen = set()
+    for at in places(body):
+        for value in ODD:
+            seen.add(answered(simulator, path, replaced(body, at, value)))
+    assert seen == {200, 400}
+
+
+@pytest.mark.parametrize("dialect", BODIES)
+def test_several_odd_members(dialect, conftest):
+    simulator = Simulator("sim", dialect)
+    draw = random.Random(7)
+    for _ in range(300):
+        body = BODIES[dialect]
+        for _ in range(draw.randint(2, 4)):
+            at = draw.choice(list(places(body)))
+            body = replaced(body, at, draw.choice(ODD))
+        assert answered(simulator, conftest.PATHS[dialect][1], body) in (200, 400)
+
+
+KEYWORDS = st.sampled_from(
+    [
+        *(
+            "type",
+            "properties",
+            "required",
+            "items",
+            "prefixItems",
+            "enum",
+            "const",
+            "anyOf",
+            "oneOf",
+            "allOf",
+            "$ref",
+            "$defs",
+            "minimum",
+            "maximum",
+        ),
+        *("exclusiveMinimum", "multipleOf", "minLength", "maxLength", "minItems", "maxItems", "uniqueItems", "format", "additionalProperties"),
+    ]
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 70) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=4),
+    lambda c: st.lists(c, max_size=3) | st.dictionaries(KEYWORDS, c, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=300)
+@given(JSON)
+def test_any_schema_gives_a_document(schema):
+    json.dumps(document(schema))
+
+
+def test_unforeseen_shapes_are_refused_in_the_providers_words():
+    simulator = Simulator("sim", "anthropic_messages")
+    simulator._wire.read = lambda *_: {}["missing"]  # type: ignore[method-assign]
+    with pytest.raises(Rejected, match="does not match the expected shape"):
+        simulator._ask(
+            simulator._wire.route("POST", "/v1/messages", ""),
+            Request("POST", "/", {"x-api-key": "k", "anthropic-version": "2023-06-01"}),
+            {},
+            "",
+            "k",
+        )
+
+
+def test_pieces_lose_nothing():
+    for text in ("", " ", "a b", "  a\n\nb ", "é 😀"):
+        assert "".join(replies.pieces(text)) == text
+        assert "".join(replies.argument_pieces(text)) == text
