@@ -48,7 +48,7 @@ def epilog() -> str:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds this command's options, and its help around them."""
-    parser.description = DESCRIPTION
+    parser.description = textwrap.fill(DESCRIPTION, 100)
     parser.epilog = epilog()
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     for name, (_, port, _, _) in _PROVIDERS.items():
