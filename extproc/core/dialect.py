@@ -62,6 +62,14 @@ class Encoded:
 
 
 @dataclass(frozen=True, slots=True)
+class Wishes:
+    """`usage`: token counts in a stream (some formats give them only when asked). `functions`: Chat Completions' older tool form."""
+
+    usage: bool = True
+    functions: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """What an encoder of answers needs besides the answer: a fallback `id`, the time, the model name to show, what the client asked for.
 
@@ -149,8 +157,8 @@ class Dialect(Protocol):
         dialect raise `UntranslatableError` is named here, so that such a target is filtered before it is tried."""
         ...
 
-    def wants_usage(self, body: JSON) -> bool:
-        """Did the client of a stream ask for token counts? True where the format always reports them. Total."""
+    def wishes(self, body: JSON) -> Wishes:
+        """In which of its format's forms the client wants its answer. Total."""
         ...
 
     def decode_request(self, body: JSON) -> Request:

@@ -261,3 +261,45 @@ class HealthCheckResponse(_message.Message):
     STATUS_FIELD_NUMBER: _ClassVar[int]
     status: HealthCheckResponse.ServingStatus
     def __init__(self, status: _Optional[_Union[HealthCheckResponse.ServingStatus, str]] = ...) -> None: ...
+
+class ResponseFlags(_message.Message):
+    __slots__ = ("upstream_request_timeout", "stream_idle_timeout", "downstream_connection_termination", "downstream_remote_reset")
+    UPSTREAM_REQUEST_TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    STREAM_IDLE_TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    DOWNSTREAM_CONNECTION_TERMINATION_FIELD_NUMBER: _ClassVar[int]
+    DOWNSTREAM_REMOTE_RESET_FIELD_NUMBER: _ClassVar[int]
+    upstream_request_timeout: bool
+    stream_idle_timeout: bool
+    downstream_connection_termination: bool
+    downstream_remote_reset: bool
+    def __init__(self, upstream_request_timeout: _Optional[bool] = ..., stream_idle_timeout: _Optional[bool] = ..., downstream_connection_termination: _Optional[bool] = ..., downstream_remote_reset: _Optional[bool] = ...) -> None: ...
+
+class AccessLogCommon(_message.Message):
+    __slots__ = ("response_flags", "metadata")
+    RESPONSE_FLAGS_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    response_flags: ResponseFlags
+    metadata: Metadata
+    def __init__(self, response_flags: _Optional[_Union[ResponseFlags, _Mapping]] = ..., metadata: _Optional[_Union[Metadata, _Mapping]] = ...) -> None: ...
+
+class HttpAccessLogEntry(_message.Message):
+    __slots__ = ("common_properties",)
+    COMMON_PROPERTIES_FIELD_NUMBER: _ClassVar[int]
+    common_properties: AccessLogCommon
+    def __init__(self, common_properties: _Optional[_Union[AccessLogCommon, _Mapping]] = ...) -> None: ...
+
+class HttpAccessLogEntries(_message.Message):
+    __slots__ = ("log_entry",)
+    LOG_ENTRY_FIELD_NUMBER: _ClassVar[int]
+    log_entry: _containers.RepeatedCompositeFieldContainer[HttpAccessLogEntry]
+    def __init__(self, log_entry: _Optional[_Iterable[_Union[HttpAccessLogEntry, _Mapping]]] = ...) -> None: ...
+
+class StreamAccessLogsMessage(_message.Message):
+    __slots__ = ("http_logs",)
+    HTTP_LOGS_FIELD_NUMBER: _ClassVar[int]
+    http_logs: HttpAccessLogEntries
+    def __init__(self, http_logs: _Optional[_Union[HttpAccessLogEntries, _Mapping]] = ...) -> None: ...
+
+class StreamAccessLogsResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...

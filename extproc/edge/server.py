@@ -7,6 +7,7 @@ metadata `x-stage`, which Envoy's filters send.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import traceback
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ import grpc.aio
 from extproc.core.errors import ApiError, ErrorKind
 from extproc.core.exchange import Abort, Action, Closed, Exchange, Finish, State
 from extproc.edge import llm_extproc_pb2 as pb
+from extproc.edge.access_log import BrokenEnds
 from extproc.edge.books import Books
 from extproc.edge.call import Call
 from extproc.stages import answers
@@ -29,6 +31,7 @@ from extproc.telemetry.record import Outcome
 
 log = logging.getLogger(__name__)
 
+ACCESS_LOGS = "/envoy.service.accesslog.v3.AccessLogService/StreamAccessLogs"
 PROCESS = "/envoy.service.ext_proc.v3.ExternalProcessor/Process"
 HEALTH_CHECK = "/grpc.health.v1.Health/Check"
 THREADS = 2
@@ -44,6 +47,8 @@ class Server:
         self._addresses = addresses
         self._calls: set[Call] = set()
         self._draining = False
+        self._ends = BrokenEnds()
+        self._access_logs: set[asyncio.Task[Any]] = set()
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="body")
         limit = services.options.max_body + (1 << 20)
         self._server = grpc.aio.server(
@@ -55,7 +60,7 @@ class Server:
                 ("grpc.http2.bdp_probe", 0),
             ]
         )
-        self._server.add_generic_rpc_handlers((_Handlers(self._process, self._health),))
+        self._server.add_generic_rpc_handlers((_Handlers(self._process, self._health, self._access_log),))
 
     async def start(self) -> None:
         for address in self._addresses:
@@ -70,7 +75,11 @@ class Server:
             if isinstance(exchange, RouteExchange) and exchange.passing:
                 exchange.end(Outcome.DETACHED, exchange.record.status)
                 call.finish()
+        # the access log's call never ends by itself
+        for task in self._access_logs:
+            task.cancel()
         await self._server.stop(grace)
+        self._ends.give_up()
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     @property
@@ -81,6 +90,17 @@ class Server:
     async def _health(self, request: pb.HealthCheckRequest, context: Any) -> pb.HealthCheckResponse:  # noqa: ARG002
         status = pb.HealthCheckResponse.NOT_SERVING if self._draining else pb.HealthCheckResponse.SERVING
         return pb.HealthCheckResponse(status=status)
+
+    async def _access_log(self, requests: Any, context: Any) -> pb.StreamAccessLogsResponse:  # noqa: ARG002
+        task = asyncio.current_task()
+        assert task is not None
+        self._access_logs.add(task)
+        try:
+            async for message in requests:
+                self._ends.feed(message)
+        finally:
+            self._access_logs.discard(task)
+        return pb.StreamAccessLogsResponse()
 
     async def _process(self, requests: Any, context: Any) -> None:  # noqa: ARG002
         stage = dict(context.invocation_metadata() or ()).get("x-stage", "")
@@ -103,11 +123,19 @@ class Server:
         try:
             exchange.handle(Closed())
             if isinstance(exchange, RouteExchange):
-                self._books.request(exchange)
+                if exchange.in_doubt and exchange.plan is not None:
+                    self._ends.settle(exchange.plan.key, functools.partial(self._settled, exchange))
+                else:
+                    self._books.request(exchange)
             elif isinstance(exchange, AttemptExchange):
                 self._books.attempt(exchange, self._services.wall())
         except Exception:
             log.exception("the books of a request could not be closed")
+
+    def _settled(self, exchange: RouteExchange, outcome: Outcome | None) -> None:
+        if outcome is not None:
+            exchange.broken_by(outcome)
+        self._books.request(exchange)
 
     def _fault(self, exchange: Exchange, bug: Exception) -> list[Action]:
         """A bug of ours: a JSON 500 with the trace id while nothing has been sent, else the client's stream is reset."""
@@ -137,12 +165,17 @@ class Server:
 
 
 class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]
-    def __init__(self, process: Any, health: Any) -> None:
+    def __init__(self, process: Any, health: Any, access_log: Any) -> None:
         self._table = {
             PROCESS: grpc.stream_stream_rpc_method_handler(
                 process,
                 request_deserializer=pb.ProcessingRequest.FromString,
                 response_serializer=pb.ProcessingResponse.SerializeToString,
+            ),
+            ACCESS_LOGS: grpc.stream_unary_rpc_method_handler(
+                access_log,
+                request_deserializer=pb.StreamAccessLogsMessage.FromString,
+                response_serializer=pb.StreamAccessLogsResponse.SerializeToString,
             ),
             HEALTH_CHECK: grpc.unary_unary_rpc_method_handler(
                 health,

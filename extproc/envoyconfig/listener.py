@@ -8,6 +8,7 @@ from typing import Any
 from extproc.core.plan import NAMESPACE
 from extproc.envoyconfig import filters, replies, wire
 from extproc.envoyconfig.clusters import OTEL_CLUSTER
+from extproc.envoyconfig.filters import EXT_PROC_CLUSTER
 from extproc.envoyconfig.merge import merge, merge_all
 from extproc.envoyconfig.options import Options, Otlp
 from extproc.envoyconfig.routes import ROUTE_CONFIG, UPGRADE
@@ -60,7 +61,21 @@ def _access_log(loggers: list[dict[str, Any]], options: Options) -> list[dict[st
                 continue
             logger = merge(logger, {"typed_config": {"path": options.access_log}})
         kept.append(logger)
-    return kept
+    return [*kept, _broken_ends()]
+
+
+def _broken_ends() -> dict[str, Any]:
+    """Tells the server who broke a request off: only Envoy's response flags know. Requests that ended well are not sent."""
+    flags = ["DC", "DR", "UC", "UR", "UPE", "UT", "SI", "LR"]
+    config = {
+        "common_config": {
+            "log_name": "broken",
+            "transport_api_version": "V3",
+            "grpc_service": {"envoy_grpc": {"cluster_name": EXT_PROC_CLUSTER}, "timeout": "0s"},
+            "buffer_flush_interval": "0.1s",
+        }
+    }
+    return {**wire.named("envoy.access_loggers.http_grpc", wire.HTTP_GRPC_ACCESS_LOG, config), "filter": {"response_flag_filter": {"flags": flags}}}
 
 
 def _tracing(options: Options, otlp: Otlp) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import yaml
 TYPE = "@type"
 _PREFIX = "type.googleapis.com/"
 
+HTTP_GRPC_ACCESS_LOG = _PREFIX + "envoy.extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig"
 HTTP_CONNECTION_MANAGER = _PREFIX + "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 EXT_PROC = _PREFIX + "envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor"
 EXTENSION_WITH_MATCHER = _PREFIX + "envoy.extensions.common.matching.v3.ExtensionWithMatcher"

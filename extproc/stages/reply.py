@@ -11,7 +11,7 @@ failure that the SDK sees, never as a finish.
 from __future__ import annotations
 
 from extproc.core.dialect import Dialect, Reply
-from extproc.core.errors import STATUS, ApiError, ErrorKind
+from extproc.core.errors import STATUS, ApiError, ErrorKind, kind_of_status
 from extproc.core.exchange import Abort, Action, Arm, BodyEvent, Continue, HeadersEvent, Kind, Mode, State, Tick
 from extproc.core.headers import RESPONSE_REMOVED
 from extproc.core.plan import AttemptNote, attempt_notes
@@ -73,7 +73,7 @@ class ReplyStage(RequestExchange):
         if is_stream:
             actions.append(Arm(STALL, plan.stall))
             if same:
-                self.pipe = WatchedStream(self.client, upstream.stream_observer(hide_usage=not self.include_usage))
+                self.pipe = WatchedStream(self.client, upstream.stream_observer(hide_usage=not self.wishes.usage))
             else:
                 self.pipe = TranslatedStream(self.client, upstream, self._reply())
                 answer.set.append(("content-type", self.client.stream_type))
@@ -208,7 +208,7 @@ class ReplyStage(RequestExchange):
         ]
 
     def _reply(self) -> Reply:
-        return Reply(self.services.new_id(), int(self.services.wall()), self.asked_model(), self.include_usage)
+        return Reply(self.services.new_id(), int(self.services.wall()), self.asked_model(), self.wishes.usage, self.wishes.functions)
 
     def _share_health(self) -> None:
         """What attempts in other processes learned about their targets."""
@@ -219,7 +219,8 @@ class ReplyStage(RequestExchange):
 
 
 def _local_error(status: int, details: str) -> ApiError:
-    """Envoy's own answer as an error of ours."""
+    """Envoy's own answer as an error of ours. What follows a brace in the details names internal addresses."""
+    cause = details.partition("{")[0] or str(status)
     match status:
         case 413:
             return ApiError(ErrorKind.TOO_LARGE, "the request is larger than this gateway accepts")
@@ -228,4 +229,6 @@ def _local_error(status: int, details: str) -> ApiError:
         case 504:
             return ApiError(ErrorKind.TIMEOUT, "no provider answered in time")
         case _:
-            return ApiError(ErrorKind.UNAVAILABLE, f"no provider could be reached ({details or status})", retry_after=1.0)
+            if 400 <= status < 500:
+                return ApiError(kind_of_status(status), f"the request was refused ({cause})", status=status)
+            return ApiError(ErrorKind.UNAVAILABLE, f"no provider could be reached ({cause})", retry_after=1.0)

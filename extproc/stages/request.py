@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from extproc.core.dialect import Dialect
+from extproc.core.dialect import Dialect, Wishes
 from extproc.core.errors import ApiError, ErrorKind
 from extproc.core.exchange import Exchange
 from extproc.core.ir import Loss
@@ -30,7 +30,6 @@ class RequestExchange(Exchange):
     __slots__ = (
         "client",
         "here",
-        "include_usage",
         "last_piece",
         "notes",
         "per_try",
@@ -42,6 +41,7 @@ class RequestExchange(Exchange):
         "span",
         "started",
         "winner",
+        "wishes",
     )
 
     def __init__(self, services: Services) -> None:
@@ -51,7 +51,7 @@ class RequestExchange(Exchange):
         self.started = services.monotonic()
         self.last_piece = self.started
         self.client: Dialect = services.dialects[operations.OPENAI]
-        self.include_usage = True
+        self.wishes = Wishes()
         self.notes: list[AttemptNote] = []
         self.winner: Target | None = None
         self.pipe: Pipe | None = None

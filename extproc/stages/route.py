@@ -32,12 +32,13 @@ class RouteExchange(ReplyStage):
     """One request, from its first byte to its last: the handlers of the request side on top of the return stage's."""
 
     table = ROUTE
-    __slots__ = ("_asked", "_headers")
+    __slots__ = ("_asked", "_headers", "in_doubt")
 
     def __init__(self, services: Services) -> None:
         super().__init__(services)
         self._headers: dict[str, str] = {}
         self._asked: Asked | None = None
+        self.in_doubt = False
 
     def on_request_headers(self, event: HeadersEvent) -> list[Action]:
         headers = self._headers = event.headers
@@ -93,7 +94,7 @@ class RouteExchange(ReplyStage):
         clusters = clusters[: model.attempts.total]
         plan = self._planned(model, name, stream, clusters)
         self.here = services.under_way[plan.key] = UnderWay(body)
-        self.include_usage = client.wants_usage(body)
+        self.wishes = client.wishes(body)
         self.per_try = plan.first_token if stream and not plan.complete else plan.unary
         headers = [
             ("x-llm-route", "whole" if plan.whole else "stream"),
@@ -200,14 +201,19 @@ class RouteExchange(ReplyStage):
         if not self.record.ended_ns:
             if self.pipe is not None:
                 self.saw(self.pipe.seen)
-            # headers went out: the client left or the provider cut, and only Envoy's access log can tell which
-            self.end(Outcome.CUT if self.record.status else Outcome.CLIENT_GONE, self.record.status)
+            # an answer was flowing: the client left or the provider cut, and only Envoy's access log can tell which
+            self.in_doubt = self.record.status != 0
+            self.end(Outcome.CUT if self.in_doubt else Outcome.CLIENT_GONE, self.record.status)
         if self.plan is not None:
             self.services.under_way.pop(self.plan.key, None)
         self.state = State.CLOSED
         return []
 
+    def broken_by(self, outcome: Outcome) -> None:
+        """The access log's word on an end in doubt."""
+        self.record.outcome = outcome
+
     @property
     def passing(self) -> bool:
         """Does the answer only pass through? Then the call may end without harm: the rest flows natively, unseen."""
-        return self.state is State.STREAMING and not isinstance(self.pipe, TranslatedStream) and self.include_usage
+        return self.state is State.STREAMING and not isinstance(self.pipe, TranslatedStream) and self.wishes.usage

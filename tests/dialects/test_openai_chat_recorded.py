@@ -99,7 +99,7 @@ def test_requests_pass_untouched_to_the_same_model() -> None:
             continue
         raw = json.dumps(exchange.request, ensure_ascii=False, indent=1).encode()
         same = DIALECT.splice_request(raw, exchange.request, Facts(exchange.model, "openai"), {})
-        if exchange.request.get("stream") is True and not DIALECT.wants_usage(exchange.request):
+        if exchange.request.get("stream") is True and not DIALECT.wishes(exchange.request).usage:
             assert orjson.loads(same.body) == exchange.request | {"stream_options": {"include_usage": True}}, exchange.name
         else:
             assert same.body == raw, exchange.name
@@ -112,7 +112,7 @@ def test_answers() -> None:
     for exchange in answers():
         response = DIALECT.decode_response(exchange.response)
         source = json.loads(exchange.response)
-        body, losses = DIALECT.encode_response(response, Reply("fallback", 1, "shown", functions=DIALECT.wants_functions(exchange.request)))
+        body, losses = DIALECT.encode_response(response, Reply("fallback", 1, "shown", functions=DIALECT.wishes(exchange.request).functions))
         result = orjson.loads(body)
         ChatCompletion.model_validate(result, strict=True)
         assert (result["id"], result["created"], result["model"]) == (source["id"], source["created"], "shown")

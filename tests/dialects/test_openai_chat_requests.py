@@ -236,8 +236,8 @@ def test_the_older_form_with_functions() -> None:
         "function_call": {"name": "f"},
     }
     request = DIALECT.decode_request(body)
-    assert DIALECT.wants_functions(body)
-    assert not DIALECT.wants_functions(GOLDEN)
+    assert DIALECT.wishes(body).functions
+    assert not DIALECT.wishes(GOLDEN).functions
     assert Need.TOOLS in DIALECT.needs(body)
     assert request.messages[1].blocks == [ToolCall("call_0", "f", '{"x":1}')]
     assert request.messages[2].blocks == [ToolResult("call_0", [Text("1")], "f")]
@@ -395,8 +395,8 @@ bodies = st.fixed_dictionaries(
 @given(bodies | anything)
 def test_no_shape_crashes(body: Any) -> None:
     needs = DIALECT.needs(body)
-    assert DIALECT.wants_usage(body) in (True, False)
-    assert DIALECT.wants_functions(body) in (True, False)
+    assert DIALECT.wishes(body).usage in (True, False)
+    assert DIALECT.wishes(body).functions in (True, False)
     try:
         request = DIALECT.decode_request(body)
     except BadRequestError:

@@ -14,6 +14,8 @@ from tests import protocol
 ext_proc = importlib.import_module("envoy_data_plane.envoy.service.ext_proc.v3")
 core = importlib.import_module("envoy_data_plane.envoy.config.core.v3")
 filters = importlib.import_module("envoy_data_plane.envoy.extensions.filters.http.ext_proc.v3")
+access = importlib.import_module("envoy_data_plane.envoy.service.accesslog.v3")
+access_data = importlib.import_module("envoy_data_plane.envoy.data.accesslog.v3")
 types = importlib.import_module("envoy_data_plane.envoy.type.v3")
 
 _MESSAGES = (
@@ -28,6 +30,12 @@ THEIRS: dict[str, Any] = {
     "Metadata": core.Metadata,
     "ProcessingMode": filters.ProcessingMode,
     "HttpStatus": types.HttpStatus,
+    "ResponseFlags": access_data.ResponseFlags,
+    "AccessLogCommon": access_data.AccessLogCommon,
+    "HttpAccessLogEntry": access_data.HttpAccessLogEntry,
+    "HttpAccessLogEntries": access.StreamAccessLogsMessageHttpAccessLogEntries,
+    "StreamAccessLogsMessage": access.StreamAccessLogsMessage,
+    "StreamAccessLogsResponse": access.StreamAccessLogsResponse,
 }
 KINDS = {
     FieldDescriptor.TYPE_STRING: "string",

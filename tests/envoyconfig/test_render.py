@@ -266,7 +266,8 @@ def test_options() -> None:
     assert manager(files)["access_log"][0]["typed_config"]["path"] == "/var/log/a.log"
     heap = files["envoy.yaml"]["overload_manager"]["resource_monitors"][0]
     assert heap["typed_config"]["max_heap_size_bytes"] == 3 << 30
-    assert manager(rendered(options=replace(OPTIONS, access_log="")))["access_log"] == []
+    without = manager(rendered(options=replace(OPTIONS, access_log="")))["access_log"]
+    assert [logger["name"] for logger in without] == ["envoy.access_loggers.http_grpc"], "broken ends are told to the server, nothing is written"
     assert files["envoy.yaml"]["admin"] == {"address": {"pipe": {"path": "/run/llm/admin.sock", "mode": 0o600}}}
 
 

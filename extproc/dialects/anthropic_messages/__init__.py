@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from extproc.core.dialect import Encoded, Facts, Need, Reply, StreamDecoder, StreamEncoder, StreamObserver
+from extproc.core.dialect import Encoded, Facts, Need, Reply, StreamDecoder, StreamEncoder, StreamObserver, Wishes
 from extproc.core.errors import ApiError
 from extproc.core.ir import JSON, Loss, Request, Response
 from extproc.core.observe import DecodingObserver
@@ -46,8 +46,8 @@ class AnthropicMessages:
     def needs(self, body: JSON) -> frozenset[str]:
         return needs(body)
 
-    def wants_usage(self, body: JSON) -> bool:  # noqa: ARG002 - the format always reports usage
-        return True
+    def wishes(self, body: JSON) -> Wishes:  # noqa: ARG002 - the format has one form
+        return Wishes()
 
     def decode_request(self, body: JSON) -> Request:
         return decode_request(body)

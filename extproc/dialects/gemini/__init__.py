@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from extproc.core import carrier
-from extproc.core.dialect import Dialect, Encoded, Facts, Need, Reply
+from extproc.core.dialect import Dialect, Encoded, Facts, Need, Reply, Wishes
 from extproc.core.errors import ApiError
 from extproc.core.ir import JSON, Loss, Request, Response
 from extproc.core.observe import DecodingObserver
@@ -47,8 +47,8 @@ class Gemini:
     def needs(self, body: JSON) -> frozenset[str]:
         return need_reader.needs(body)
 
-    def wants_usage(self, body: JSON) -> bool:  # noqa: ARG002 - the format always reports usage
-        return True
+    def wishes(self, body: JSON) -> Wishes:  # noqa: ARG002 - the format has one form
+        return Wishes()
 
     def decode_request(self, body: JSON) -> Request:
         return request_decode.decode_request(body)

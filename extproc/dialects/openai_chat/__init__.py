@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from extproc.core.dialect import Encoded, Facts, Reply
+from extproc.core.dialect import Encoded, Facts, Reply, Wishes
 from extproc.core.errors import ApiError
 from extproc.core.ir import JSON, Loss, Request, Response
 from extproc.dialects.openai_chat import errors, needs, request_decode, request_encode, response, splice
@@ -28,12 +28,8 @@ class OpenAIChat:
     def needs(self, body: JSON) -> frozenset[str]:
         return needs.needs(body)
 
-    def wants_usage(self, body: JSON) -> bool:
-        return request_decode.wants_usage(body)
-
-    def wants_functions(self, body: JSON) -> bool:
-        """For `Reply.functions`: must the answer be in the older form, `function_call`?"""
-        return request_decode.wants_functions(body)
+    def wishes(self, body: JSON) -> Wishes:
+        return Wishes(request_decode.wants_usage(body), request_decode.wants_functions(body))
 
     def decode_request(self, body: JSON) -> Request:
         return request_decode.decode_request(body)
