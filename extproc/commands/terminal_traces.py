@@ -52,12 +52,13 @@ def towards(environ: Mapping[str, str], port: int) -> dict[str, str]:
 
 
 def with_prompt_spans(sources: Sources) -> Sources:
-    """`sources` with an Envoy that sends each span at once; by default it waits for five seconds. A runtime of the user's own is left alone."""
-    if "layered_runtime" in sources.bootstrap.data:
-        return sources
+    """`sources` with an Envoy that sends each span at once. Where it collects them, a person would wait."""
+    data = sources.bootstrap.data
+    runtime = data.get("layered_runtime") or {}
     flags = {"tracing.opentelemetry.min_flush_spans": 1, "tracing.opentelemetry.flush_interval_ms": 100}
-    layers = [{"name": "prompt_spans", "static_layer": flags}]
-    return replace(sources, bootstrap=replace(sources.bootstrap, data={**sources.bootstrap.data, "layered_runtime": {"layers": layers}}))
+    # of several layers the last one counts
+    layers = [*(runtime.get("layers") or []), {"name": "terminal_traces", "static_layer": flags}]
+    return replace(sources, bootstrap=replace(sources.bootstrap, data={**data, "layered_runtime": {**runtime, "layers": layers}}))
 
 
 @asynccontextmanager

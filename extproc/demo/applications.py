@@ -1,0 +1,202 @@
+"""Two applications as anybody would write them: one on the OpenAI SDK, one on the Anthropic SDK, both pointed at one address.
+
+Nothing here knows of providers. The SDKs' own retries are off, because the demo shows the gateway's.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import anthropic
+import openai
+
+from extproc.demo.traces import Traces
+
+OPENAI_SDK, ANTHROPIC_SDK = "OpenAI SDK", "Anthropic SDK"
+
+_TIMEOUT = 30.0
+_PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+_ABOUT = "The weather in a city"
+TOOL = "get_weather"
+
+
+def weather(city: str) -> str:
+    """The application's tool."""
+    return f"18 degrees and sunny in {city}"
+
+
+@dataclass(slots=True)
+class Call:
+    """One request as its application saw it. Times in seconds; `first_token` None: not streamed, or nothing came.
+
+    `error` is the name of the exception that the SDK raised, `error_text` its text. `tool` is (name, arguments) of the tool call in the answer.
+    """
+
+    trace_id: str
+    text: str = ""
+    tool: tuple[str, dict[str, Any]] | None = None
+    target: str = ""
+    attempts: int = 0
+    first_token: float | None = None
+    seconds: float = 0.0
+    error: str = ""
+    error_text: str = ""
+    answer: Any = None
+    """What the SDK returned, for the next turn of a conversation."""
+    _started: float = field(default_factory=time.monotonic, repr=False)
+
+    def served(self, headers: Mapping[str, str]) -> None:
+        self.target = headers.get("x-llm-target", "")
+        self.attempts = int(headers.get("x-llm-attempts", "0"))
+
+    def said(self, piece: str) -> None:
+        if self.first_token is None:
+            self.first_token = time.monotonic() - self._started
+        self.text += piece
+
+    def ended(self) -> None:
+        self.seconds = time.monotonic() - self._started
+
+
+class Watcher(Protocol):
+    """Who wants to see it happen."""
+
+    def asked(self, sdk: str, model: str, text: str, *, stream: bool = False) -> None: ...
+    def piece(self, text: str) -> None: ...
+    def ran_tool(self, name: str, arguments: Mapping[str, Any], result: str) -> None: ...
+    async def done(self, call: Call) -> None: ...
+
+
+class Applications:
+    """`url` is where Envoy listens: all that the SDKs are told."""
+
+    def __init__(self, url: str, traces: Traces, watcher: Watcher) -> None:
+        # a proxy of the environment is for the internet, not for a loopback address
+        self._openai = openai.AsyncOpenAI(
+            base_url=f"{url}/v1",
+            api_key="not-needed",
+            max_retries=0,
+            timeout=_TIMEOUT,
+            http_client=openai.DefaultAsyncHttpxClient(trust_env=False),
+        )
+        self._anthropic = anthropic.AsyncAnthropic(
+            base_url=url, api_key="not-needed", max_retries=0, timeout=_TIMEOUT, http_client=anthropic.DefaultAsyncHttpxClient(trust_env=False)
+        )
+        self._traces = traces
+        self._watcher = watcher
+
+    async def close(self) -> None:
+        await self._openai.close()
+        await self._anthropic.close()
+
+    async def openai_asks(self, model: str, text: str, *, stream: bool = False, **more: Any) -> Call:
+        """One user message, answered or refused; an error that the SDK raises is in the result."""
+        self._watcher.asked(OPENAI_SDK, model, text, stream=stream)
+        return await self._openai_call(model, [{"role": "user", "content": text}], stream=stream, **more)
+
+    async def openai_uses_tool(self, model: str, text: str, **more: Any) -> list[Call]:
+        """The whole loop: question, tool call, the tool's result, answer."""
+        tools = [{"type": "function", "function": {"name": TOOL, "description": _ABOUT, "parameters": _PARAMETERS}}]
+        self._watcher.asked(OPENAI_SDK, model, text)
+        messages: list[Any] = [{"role": "user", "content": text}]
+        first = await self._openai_call(model, messages, tools=tools, **more)
+        if first.tool is None:
+            return [first]
+        result = weather(**first.tool[1])
+        self._watcher.ran_tool(*first.tool, result)
+        message = first.answer.choices[0].message
+        messages += [
+            message.model_dump(exclude_none=True),
+            {"role": "tool", "tool_call_id": message.tool_calls[0].id, "content": result},
+        ]
+        return [first, await self._openai_call(model, messages, tools=tools, **more)]
+
+    async def anthropic_asks(self, model: str, text: str, *, stream: bool = False, **more: Any) -> Call:
+        """As `openai_asks`."""
+        self._watcher.asked(ANTHROPIC_SDK, model, text, stream=stream)
+        return await self._anthropic_call(model, [{"role": "user", "content": text}], stream=stream, **more)
+
+    async def anthropic_uses_tool(self, model: str, text: str, **more: Any) -> list[Call]:
+        """As `openai_uses_tool`."""
+        tools = [{"name": TOOL, "description": _ABOUT, "input_schema": _PARAMETERS}]
+        self._watcher.asked(ANTHROPIC_SDK, model, text)
+        messages: list[Any] = [{"role": "user", "content": text}]
+        first = await self._anthropic_call(model, messages, tools=tools, **more)
+        if first.tool is None:
+            return [first]
+        result = weather(**first.tool[1])
+        self._watcher.ran_tool(*first.tool, result)
+        content = first.answer.content
+        used = next(block.id for block in content if block.type == "tool_use")
+        messages += [
+            {"role": "assistant", "content": [block.model_dump(exclude_none=True) for block in content]},
+            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": used, "content": result}]},
+        ]
+        return [first, await self._anthropic_call(model, messages, tools=tools, **more)]
+
+    async def _openai_call(self, model: str, messages: list[Any], *, stream: bool = False, **more: Any) -> Call:
+        trace_id, traceparent = self._traces.expect()
+        call = Call(trace_id)
+        create = self._openai.chat.completions
+        common: dict[str, Any] = {"model": model, "messages": messages, "extra_headers": {"traceparent": traceparent}, **more}
+        try:
+            if stream:
+                events = await create.create(stream=True, **common)
+                call.served(events.response.headers)
+                async for chunk in events:
+                    if chunk.choices and chunk.choices[0].delta.content:
+                        call.said(chunk.choices[0].delta.content)
+                        self._watcher.piece(chunk.choices[0].delta.content)
+            else:
+                raw = await create.with_raw_response.create(**common)
+                call.served(raw.headers)
+                call.answer = raw.parse()
+                message = call.answer.choices[0].message
+                call.text = message.content or ""
+                if message.tool_calls:
+                    function = message.tool_calls[0].function
+                    call.tool = function.name, json.loads(function.arguments)
+        except openai.APIError as error:
+            _failed(call, error)
+        call.ended()
+        await self._watcher.done(call)
+        return call
+
+    async def _anthropic_call(self, model: str, messages: list[Any], *, stream: bool = False, **more: Any) -> Call:
+        trace_id, traceparent = self._traces.expect()
+        call = Call(trace_id)
+        create = self._anthropic.messages
+        common: dict[str, Any] = {"model": model, "max_tokens": 200, "messages": messages, "extra_headers": {"traceparent": traceparent}, **more}
+        try:
+            if stream:
+                events = await create.create(stream=True, **common)
+                call.served(events.response.headers)
+                async for event in events:
+                    if event.type == "content_block_delta" and event.delta.type == "text_delta":
+                        call.said(event.delta.text)
+                        self._watcher.piece(event.delta.text)
+            else:
+                raw = await create.with_raw_response.create(**common)
+                call.served(raw.headers)
+                call.answer = await raw.parse()
+                for block in call.answer.content:
+                    if block.type == "tool_use":
+                        call.tool = block.name, dict(block.input)
+                    elif block.type == "text":
+                        call.text += block.text
+        except anthropic.APIError as error:
+            _failed(call, error)
+        call.ended()
+        await self._watcher.done(call)
+        return call
+
+
+def _failed(call: Call, error: openai.APIError | anthropic.APIError) -> None:
+    module = type(error).__module__.partition(".")[0]
+    call.error, call.error_text = f"{module}.{type(error).__name__}", str(error)
+    if isinstance(error, openai.APIStatusError | anthropic.APIStatusError):
+        call.served(error.response.headers)

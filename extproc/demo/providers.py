@@ -1,0 +1,77 @@
+"""The demo's providers, each a simulator in this process, and the registry that routes to them.
+
+Three of them stay healthy, for the reader to play with afterwards. The `-eu` and `-us` ones are made to fail: a failing provider is remembered
+(it cools down, or Envoy ejects it), and no scene should depend on how long ago the one before it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from extproc.simulator.server import Simulator
+
+KEY_VARIABLE = "EXTPROC_DEMO_KEY"
+"""Where Envoy finds the key that the simulators accept. The applications do not have it."""
+TOKENS_PER_SECOND = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A provider kind of the registry: the dialect that it speaks, the path of its base URL, the model that is asked for."""
+
+    name: str
+    dialect: str
+    base_path: str
+    model: str
+
+
+OPENAI = Kind("openai", "openai_chat", "/v1", "gpt-4o")
+ANTHROPIC = Kind("anthropic", "anthropic_messages", "/v1", "claude-sonnet-4-5")
+GEMINI = Kind("gemini", "gemini", "/v1beta", "gemini-2.5-flash")
+
+PROVIDERS: dict[str, Kind] = {
+    "openai": OPENAI,
+    "anthropic": ANTHROPIC,
+    "gemini": GEMINI,
+    "openai-eu": OPENAI,
+    "openai-us": OPENAI,
+    "anthropic-eu": ANTHROPIC,
+    "gemini-eu": GEMINI,
+}
+"""Provider name (and target name: the demo has one model at each) to kind."""
+
+_MODELS = """\
+defaults:
+  timeouts: {first_token: 1s, unary_attempt: 10s, deadline: 20s}
+models:
+  chat:                  # one item is one rank: the order of fallback
+    aliases: [gpt-4o, claude-sonnet-4-5]
+    targets: [openai, anthropic, gemini]
+  claude: {targets: [anthropic]}
+  gemini: {targets: [gemini]}
+  drill-429: {targets: [openai-eu, anthropic]}
+  drill-503: {targets: [anthropic-eu, gemini]}
+  drill-silence: {targets: [gemini-eu, openai]}
+  drill-error: {targets: [openai-us, anthropic]}
+  drill-all-down:
+    targets: [openai-us, anthropic-eu, gemini-eu]
+    attempts: {total: 3, same_target: 0}
+"""
+
+
+def simulators(key: str) -> dict[str, Simulator]:
+    """One per provider, not started, that accepts only `key`."""
+    return {name: Simulator(name, kind.dialect, keys=[key], tokens_per_second=TOKENS_PER_SECOND) for name, kind in PROVIDERS.items()}
+
+
+def registry_yaml(started: Mapping[str, Simulator]) -> str:
+    """The registry file. The simulators have their ports."""
+    lines = ["version: 1", "providers:"]
+    lines += [
+        f'  {name}: {{kind: {kind.name}, url: "{started[name].url}{kind.base_path}", credential: {{env: {KEY_VARIABLE}}}}}'
+        for name, kind in PROVIDERS.items()
+    ]
+    lines.append("targets:")
+    lines += [f"  {name}: {{provider: {name}, model: {kind.model}}}" for name, kind in PROVIDERS.items()]
+    return "\n".join(lines) + "\n" + _MODELS

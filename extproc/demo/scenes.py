@@ -1,0 +1,168 @@
+"""The scenes: what is asked, which provider is made to fail and how, and what must come of it.
+
+Expectations are part of a scene: the demo is a check as well (`--once`), and a demo that would show something else than it says is worse than none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from extproc.demo.applications import ANTHROPIC_SDK, OPENAI_SDK, TOOL, Applications, Call
+from extproc.demo.traces import Facts, is_whole
+from extproc.simulator.faults import Fault, FaultKind
+from extproc.telemetry.tree import SpanView
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """Of one request. `says` are parts of the text, or of the error's text; `error` is the SDK's exception; `losses` are loss codes."""
+
+    target: str
+    attempts: int = 1
+    says: tuple[str, ...] = ()
+    tool: str | None = None
+    streamed: bool = False
+    error: str = ""
+    losses: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Seen:
+    """One request: what the application saw, its spans, and what these say."""
+
+    call: Call
+    spans: list[SpanView]
+    facts: Facts | None
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """`faults` are in force while it plays: by provider. `story` is one or two short sentences."""
+
+    title: str
+    sdk: str
+    story: str
+    play: Callable[[Applications], Awaitable[object]]
+    expected: tuple[Expected, ...]
+    faults: Mapping[str, Fault] = field(default_factory=dict)
+
+
+SCENES: list[Scene] = [
+    Scene(
+        "A plain answer",
+        OPENAI_SDK,
+        "The application asks for the model “chat”. The registry says who that is.",
+        lambda a: a.openai_asks("chat", "Who answers me?"),
+        (Expected("openai", says=("openai (gpt-4o)", "Who answers me?")),),
+    ),
+    Scene(
+        "A streamed answer",
+        OPENAI_SDK,
+        "Tokens pass through as the provider sends them.",
+        lambda a: a.openai_asks("chat", "Repeat: one hostname in front, any provider behind it, and applications never notice.", stream=True),
+        (Expected("openai", says=("openai (gpt-4o)", "applications never notice"), streamed=True),),
+    ),
+    Scene(
+        "Tool call, OpenAI → Anthropic",
+        OPENAI_SDK,
+        "Question, tool call, result and answer are translated both ways. Claude has no `seed`: that is reported, not hidden.",
+        lambda a: a.openai_uses_tool("claude", "Use get_weather for the city of Lisbon", seed=7, max_tokens=200),
+        (
+            Expected("anthropic", tool=TOOL, losses=("dropped:seed",)),
+            Expected("anthropic", says=("anthropic (claude-sonnet-4-5)", "sunny in Lisbon"), losses=("dropped:seed",)),
+        ),
+    ),
+    Scene(
+        "Tool call, Anthropic → Gemini",
+        ANTHROPIC_SDK,
+        "The other way round: the application speaks Anthropic, the provider Gemini.",
+        lambda a: a.anthropic_uses_tool("gemini", "Use get_weather for the city of Oslo"),
+        (Expected("gemini", tool=TOOL), Expected("gemini", says=("gemini (gemini-2.5-flash)", "sunny in Oslo"))),
+    ),
+    Scene(
+        "Fallback: 429",
+        OPENAI_SDK,
+        "openai-eu is rate limited for 30 s, longer than the model may wait. The next one answers.",
+        lambda a: a.openai_asks("drill-429", "Is anybody there?", max_tokens=100),
+        (Expected("anthropic", 2, says=("anthropic (claude-sonnet-4-5)", "Is anybody there?")),),
+        {"openai-eu": Fault(FaultKind.STATUS, status=429, retry_after=30)},
+    ),
+    Scene(
+        "Fallback: 503",
+        ANTHROPIC_SDK,
+        "anthropic-eu answers 503. It is tried once more, then the next one answers.",
+        lambda a: a.anthropic_asks("drill-503", "Is anybody there?"),
+        (Expected("gemini", 3, says=("gemini (gemini-2.5-flash)", "Is anybody there?")),),
+        {"anthropic-eu": Fault(FaultKind.STATUS, status=503)},
+    ),
+    Scene(
+        "Fallback: silence",
+        OPENAI_SDK,
+        "gemini-eu takes the request and says nothing. After 1 s without a token the next one answers.",
+        lambda a: a.openai_asks("drill-silence", "Is anybody there?", stream=True),
+        (Expected("openai", 2, says=("openai (gpt-4o)", "Is anybody there?"), streamed=True),),
+        {"gemini-eu": Fault(FaultKind.SILENCE)},
+    ),
+    Scene(
+        "Fallback: error in a stream",
+        ANTHROPIC_SDK,
+        "openai-us says 200 and opens a stream, but its first event is an error. No application sees it.",
+        lambda a: a.anthropic_asks("drill-error", "Is anybody there?", stream=True),
+        (Expected("anthropic", 3, says=("anthropic (claude-sonnet-4-5)", "Is anybody there?"), streamed=True),),
+        {"openai-us": Fault(FaultKind.ERROR_EVENT, after=0)},
+    ),
+    Scene(
+        "Everything is down",
+        OPENAI_SDK,
+        "Three providers, three failures. The SDK raises its usual exception, which lists the attempts.",
+        lambda a: a.openai_asks("drill-all-down", "Is anybody there?"),
+        (
+            Expected(
+                "gemini-eu",
+                3,
+                error="openai.InternalServerError",
+                says=("3 attempts", "1 openai-us: 500", "2 anthropic-eu: 529", "3 gemini-eu: 503"),
+            ),
+        ),
+        {
+            "openai-us": Fault(FaultKind.STATUS, status=500),
+            "anthropic-eu": Fault(FaultKind.STATUS, status=529),
+            "gemini-eu": Fault(FaultKind.STATUS, status=503),
+        },
+    ),
+]
+
+
+def problems(expected: Sequence[Expected], seen: Sequence[Seen]) -> list[str]:
+    """How a scene went otherwise than expected; empty if it went well."""
+    found = []
+    if len(seen) != len(expected):
+        found.append(f"expected {len(expected)} requests, saw {len(seen)}")
+    for want, got in zip(expected, seen, strict=False):
+        found += _differences(want, got)
+    return found
+
+
+def _differences(want: Expected, got: Seen) -> list[str]:
+    call, facts = got.call, got.facts
+    found = []
+
+    def compare(what: str, wanted: object, had: object) -> None:
+        if wanted != had:
+            found.append(f"expected {what} {wanted or 'none'}, got {had or 'none'}")
+
+    compare("error", want.error, call.error)
+    compare("attempts", want.attempts, call.attempts)
+    if not want.error:
+        compare("target", want.target, call.target)
+        compare("a first token before the end:", want.streamed, call.first_token is not None and call.first_token < call.seconds)
+    compare("tool call", want.tool, call.tool[0] if call.tool else None)
+    found += [f"expected {part!r} in {(call.error_text or call.text)!r}" for part in want.says if part not in (call.error_text or call.text)]
+    if facts is None or not is_whole(got.spans, want.attempts):
+        return [*found, "the trace is incomplete"]
+    compare("target in the trace", want.target, facts.target)
+    compare("losses", want.losses, facts.losses)
+    if not want.error and (facts.cost is None or facts.tokens is None):
+        found.append("the trace has no tokens or no cost")
+    return found

@@ -1,0 +1,293 @@
+"""What the demo looks like: on a terminal with colour, a spinner while something is waited for, and text as it arrives; elsewhere plain lines.
+
+Everything is fitted to the width, 100 columns at most; only commands to copy are never broken.
+"""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.status import Status
+from rich.table import Table
+from rich.text import Text
+
+from extproc.demo.traces import Facts
+from extproc.telemetry.text import printable
+from extproc.telemetry.tree import SpanView, render_tree
+
+if TYPE_CHECKING:  # the SDKs take a second to import, and the screen has something to show before
+    from extproc.demo.applications import Call
+    from extproc.demo.scenes import Scene, Seen
+
+_INDENT = "   "
+_WIDEST = 100
+_NARROW = 80
+_LABELS = {"app": "app  ", "model": "model "}
+_GONE_ON = "  "
+"""What separates the parts of a line of a tree: where it may be broken."""
+
+
+class Screen:
+    """`plain`: neither colour nor motion, as for a pipe. `quiet`: only the summary and what went wrong."""
+
+    def __init__(self, *, plain: bool = False, quiet: bool = False) -> None:
+        plain = plain or os.environ.get("TERM") == "dumb"
+        self._console = Console(markup=False, emoji=False, highlight=False, no_color=True if plain else None, force_terminal=False if plain else None)
+        self.live = self._console.is_terminal
+        self._quiet = quiet
+        self._width = max(min(self._console.width, _WIDEST), 40)
+        self._status: Status | None = None
+        self._column = 0
+
+    # words
+
+    def line(self, text: str = "", style: str = "", *, indent: str = _INDENT, hanging: str = "", always: bool = False) -> None:
+        """Text wrapped to the width, behind `indent`."""
+        if self._quiet and not always:
+            return
+        self._still()
+        width = self._width - 1
+        wrapped = textwrap.wrap(printable(text), width, initial_indent=indent, subsequent_indent=indent + hanging, break_on_hyphens=False)
+        for piece in wrapped or [""]:
+            self._console.print(Text(piece, style), soft_wrap=True)
+
+    def _parts(self, parts: Sequence[str], style: str) -> None:
+        """Parts of a line with dots between; broken only there."""
+        lines = [_INDENT + parts[0]]
+        for part in parts[1:]:
+            if len(lines[-1]) + len(part) + 3 < self._width:
+                lines[-1] += f" · {part}"
+            else:
+                lines[-1] += " ·"
+                lines.append(f"{_INDENT}  {part}")
+        for line in lines:
+            self._console.print(Text(printable(line), style), soft_wrap=True)
+
+    def command(self, text: str) -> None:
+        """Lines to copy: from the first column, never broken."""
+        for piece in text.splitlines():
+            self._console.print(Text(piece, "cyan"), soft_wrap=True)
+
+    def heading(self, text: str) -> None:
+        self._still()
+        self._console.print()
+        self._console.print(Text(text, "bold"), soft_wrap=True)
+
+    def busy(self, text: str, *, short: bool = False) -> None:
+        """Something is waited for: a spinner, or a line where nothing can move, unless it is `short`. Ends with the next output."""
+        if self._quiet:
+            return
+        self._still()
+        if self.live:
+            self._status = self._console.status(Text(text, "dim"), spinner="dots")
+            self._status.start()
+        elif not short:
+            self.line(f"{text} …")
+
+    def _still(self) -> None:
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
+        if self._column:
+            self._console.print()
+            self._column = 0
+
+    def close(self) -> None:
+        """Leaves the terminal as it was found."""
+        self._still()
+
+    # the start
+
+    def title(self) -> None:
+        if self._quiet:
+            return
+        self._console.print()
+        self._console.print(Text.assemble((" extproc demo", "bold"), ("  one address for every SDK, any provider behind it", "dim")))
+        self._console.print(Text(" Real Envoy, real server, simulated providers: no keys, no network.", "dim"))
+        self._console.print()
+
+    def ready(self, what: str, detail: str) -> None:
+        """One step of the start is done."""
+        if self._quiet:
+            return
+        self._still()
+        line = Text.assemble((" ✓ ", "green"), f"{what:<12}", (printable(detail), "dim"))
+        self._console.print(line, soft_wrap=True)
+
+    # a scene
+
+    def scene(self, number: int, scene: Scene) -> None:
+        if self._quiet:
+            return
+        self._still()
+        left, right = f"── {number} ", f" {scene.sdk} ──"
+        line = Text(left, "dim").append(f" {scene.title} ", "bold")
+        line.append("─" * max(self._width - len(line) - len(right), 2), "dim").append(right, "dim")
+        self._console.print()
+        self._console.print(line, soft_wrap=True)
+        self.line(scene.story, "dim")
+        self.line()
+
+    def asked(self, sdk: str, model: str, text: str, *, stream: bool = False) -> None:  # noqa: ARG002 - the heading names the SDK
+        self._said("app", text, f"  (model {model}{', stream' if stream else ''})")
+        self.busy("waiting for the answer", short=True)
+
+    def ran_tool(self, name: str, arguments: Mapping[str, Any], result: str) -> None:  # noqa: ARG002 - shown as the model's call
+        self._said("app", f"{name} returned “{result}”")
+        self.busy("waiting for the answer", short=True)
+
+    def piece(self, text: str) -> None:
+        """A piece of an answer, as it comes."""
+        if self._quiet:
+            return
+        if not self._column:
+            self._still()
+            self._write(_INDENT, "")
+            self._write(_LABELS["model"], "green")
+        room = self._width - 1 - self._column
+        if len(text.rstrip()) > room:
+            self._console.print()
+            self._column = 0
+            self._write(_INDENT + " " * len(_LABELS["model"]), "")
+            text = text.lstrip()
+        self._write(printable(text), "")
+
+    def _write(self, text: str, style: str) -> None:
+        self._console.print(Text(text, style), end="", soft_wrap=True)
+        self._column += len(text)
+
+    def _said(self, who: str, text: str, more: str = "") -> None:
+        if self._quiet:
+            return
+        self._still()
+        label = _LABELS[who].ljust(6)
+        body = textwrap.wrap(printable(text + more), self._width - len(_INDENT) - len(label) - 1, break_on_hyphens=False)
+        for i, part in enumerate(body):
+            line = Text(_INDENT).append(label if not i else " " * len(label), "green" if who == "model" else "blue")
+            shown = Text(part)
+            if more and i == len(body) - 1 and part.endswith(more.strip()):
+                shown.stylize("dim", len(part) - len(more.strip()))
+            self._console.print(line.append_text(shown), soft_wrap=True)
+
+    def answered(self, call: Call, facts: Facts | None) -> None:
+        """The answer, unless its pieces have been shown, and what is known about it."""
+        if self._quiet:
+            return
+        if call.tool is not None:
+            arguments = ", ".join(f"{name}={value!r}" for name, value in call.tool[1].items())
+            self._said("model", f"calls {call.tool[0]}({arguments})")
+        elif call.error:
+            self.line(f"{call.error}: {call.error_text}", "red", hanging="  ")
+        elif call.first_token is None:
+            self._said("model", call.text)
+        self._still()
+        parts = ["✗ served by nobody" if call.error else f"✓ served by {call.target}", _counted(call.attempts, "attempt")]
+        if call.first_token is not None:
+            parts.append(f"first token {duration(call.first_token)}")
+        parts.append(f"total {duration(call.seconds)}")
+        if facts is not None and facts.tokens is not None:
+            parts.append(f"{facts.tokens[0]}+{facts.tokens[1]} tokens")
+        if facts is not None and facts.cost is not None:
+            parts.append(dollars(facts.cost))
+        self._parts(parts, "bold red" if call.error else "bold green")
+        if facts is not None and facts.losses:
+            self.line(f"! lost in translation: {', '.join(facts.losses)}", "yellow", hanging="  ")
+
+    def tree(self, spans: Sequence[SpanView]) -> None:
+        """A trace; lines that are too long go on below, inside the tree."""
+        if self._quiet or not spans:
+            return
+        self._still()
+        self.line()
+        for drawn in render_tree(spans, colour=True).splitlines():
+            for piece in _fitted(Text.from_ansi(drawn), self._width - len(_INDENT) - 1):
+                self._console.print(Text(_INDENT).append_text(piece), soft_wrap=True)
+
+    def wrong(self, found: Sequence[str]) -> None:
+        """A scene did not go as it should."""
+        for problem in found:
+            self.line(f"✗ {problem}", "bold red", hanging="  ")
+
+    # the end
+
+    def summary(self, rows: Sequence[tuple[int, Scene, Sequence[Seen], Sequence[str]]]) -> None:
+        """All scenes, one line each, and whatever went wrong."""
+        self._still()
+        table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, int(self._width > _NARROW), 0, 0), header_style="dim")
+        table.add_column("", justify="right", no_wrap=True)
+        for name in ("scene", "answered by"):
+            table.add_column(name, no_wrap=True)
+        for name in ("tries", "1st token", "total", "cost"):
+            table.add_column(name, justify="right", no_wrap=True)
+        table.add_column("", no_wrap=True)
+        for number, scene, seen, found in rows:
+            table.add_row(str(number), scene.title, *_cells(seen), Text("✗", "red") if found else Text("✓", "green"))
+        self._console.print()
+        self._console.print(table)
+        self._console.print()
+        wrong = [(number, scene, found) for number, scene, _, found in rows if found]
+        for number, scene, found in wrong:
+            for problem in found:
+                self.line(f"{number} {scene.title}: {problem}", "red", hanging="  ", always=True)
+        if not wrong:
+            self.line(f"All {len(rows)} scenes went as they should.", "green", always=True)
+
+    def request(self, facts: Facts, spans: Sequence[SpanView]) -> None:
+        """A request that somebody sent to the running demo."""
+        if self._quiet:
+            return
+        outcome = f"✗ {facts.error}" if facts.error else f"✓ served by {facts.target}"
+        parts = [outcome, f"model {facts.model}", _counted(facts.attempts, "attempt"), f"total {duration(facts.seconds)}"]
+        self.line()
+        self._parts(parts, "bold red" if facts.error else "bold green")
+        self.tree(spans)
+
+
+def _cells(seen: Sequence[Seen]) -> list[str]:
+    if not seen:
+        return ["–"] * 5
+    last = seen[-1].call
+    costs = [s.facts.cost for s in seen if s.facts is not None and s.facts.cost is not None]
+    return [
+        last.target if not last.error else "nobody",
+        str(last.attempts),
+        duration(last.first_token) if last.first_token is not None else "–",
+        duration(sum(s.call.seconds for s in seen)),
+        dollars(sum(costs)) if costs else "–",
+    ]
+
+
+def _fitted(line: Text, width: int) -> list[Text]:
+    """`line` of a tree in pieces of at most `width`, broken between its parts; what goes on stands below its beginning."""
+    drawing = len(line.plain) - len(line.plain.lstrip("│├└─ "))
+    below = line.plain[:drawing].replace("├─", "│ ").replace("└─", "  ") + "  "
+    pieces: list[Text] = []
+    while len(line) > width:
+        at = line.plain.rfind(_GONE_ON, drawing + 1, width + 1)
+        if at <= len(below):
+            at = width
+        pieces.append(line[:at])
+        line = Text(below) + Text("").append_text(line[at:]) if line.plain[at : at + 2] != _GONE_ON else Text(below) + line[at + 2 :]
+        drawing = len(below)
+    return [*pieces, line]
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
+def duration(seconds: float) -> str:
+    """24 ms, 1.27 s."""
+    return f"{seconds * 1e3:.0f} ms" if seconds < 0.9995 else f"{seconds:.2f} s"
+
+
+def dollars(cost: float) -> str:
+    """Two significant digits: these costs are small."""
+    if cost <= 0:
+        return "$0"
+    return f"${cost:.2f}" if cost >= 0.1 else f"${cost:.6f}"
