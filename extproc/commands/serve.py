@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import gc
 import logging
 from pathlib import Path
+
+import uvloop
 
 from extproc.app import ServeOptions, serve
 from extproc.commands.arguments import add_envoy, add_registry, envoy_options
@@ -62,5 +63,5 @@ def run(args: argparse.Namespace) -> int:
     options = options_of(args)
     Path(options.socket).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     gc.set_threshold(*_GC_THRESHOLD)
-    asyncio.run(serve(options))
+    uvloop.run(serve(options))
     return 0
