@@ -50,7 +50,7 @@ class Books:
         if isinstance(span, ChatSpan):
             if span.context is not None:
                 record.trace_id, record.span_id = span.context.trace_id, span.context.span_id
-            span.end(record)
+            span.end(record, input_messages=exchange.input_messages, output_messages=exchange.answer)
         self._write(request_line(record))
 
     def attempt(self, exchange: AttemptExchange, now: float) -> None:

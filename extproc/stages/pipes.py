@@ -13,6 +13,7 @@ from extproc.core.dialect import Dialect, Reply, StreamObserver
 from extproc.core.errors import ApiError, ErrorKind
 from extproc.core.ir import Finish, Loss, MessageStart, Response, StreamError, UsageUpdate, is_content
 from extproc.core.usage import Usage
+from extproc.stages.collect import Collector
 from extproc.stages.replay import events_of
 
 OBSERVED_BODY = 4 << 20
@@ -30,6 +31,8 @@ class Seen:
     content: bool = False
     error: ApiError | None = None
     losses: list[Loss] = field(default_factory=list)
+    response: Response | None = None
+    """The answer itself, where telemetry was switched on to record it (and of whole answers, which are decoded anyway)."""
 
     def start(self, event: MessageStart) -> None:
         self.response_id, self.response_model = event.id, event.model
@@ -39,6 +42,7 @@ class Seen:
         self.response_id, self.response_model = response.id, response.model
         self.usage, self.finish = response.usage, response.finish.value
         self.losses += response.losses
+        self.response = response
 
 
 class Pipe(Protocol):
@@ -56,15 +60,20 @@ def _truncated() -> ApiError:
 class WatchedStream:
     """The same dialect: bytes pass, less a usage chunk that only we asked for."""
 
-    __slots__ = ("_client", "_observer", "seen")
+    __slots__ = ("_client", "_collector", "_decoder", "_observer", "seen")
 
-    def __init__(self, client: Dialect, observer: StreamObserver) -> None:
+    def __init__(self, client: Dialect, observer: StreamObserver, *, collect: bool = False) -> None:
         self._client = client
         self._observer = observer
+        self._decoder = client.stream_decoder() if collect else None
+        self._collector = Collector()
         self.seen = Seen()
 
     def feed(self, data: bytes, end: bool) -> bytes:
         observer, seen = self._observer, self.seen
+        if self._decoder is not None:
+            self._collector.feed(self._decoder.feed(data))
+            seen.response = self._collector.response if end else None
         out = observer.feed(data)
         if end:
             rest = observer.close()
@@ -87,10 +96,11 @@ class WatchedStream:
 class TranslatedStream:
     """Another dialect: one decoder, one encoder. After an error in the stream the client's stream is over, and the rest is dropped."""
 
-    __slots__ = ("_client", "_decoder", "_encoder", "seen")
+    __slots__ = ("_client", "_collector", "_decoder", "_encoder", "seen")
 
-    def __init__(self, client: Dialect, upstream: Dialect, reply: Reply) -> None:
+    def __init__(self, client: Dialect, upstream: Dialect, reply: Reply, *, collect: bool = False) -> None:
         self._client = client
+        self._collector = Collector() if collect else None
         self._decoder = upstream.stream_decoder()
         self._encoder = client.stream_encoder(reply)
         self.seen = Seen()
@@ -102,6 +112,9 @@ class TranslatedStream:
         events = self._decoder.feed(data)
         if end:
             events += self._decoder.close()
+        if self._collector is not None:
+            self._collector.feed(events)
+            seen.response = self._collector.response if end else None
         out: list[bytes] = []
         for event in events:
             if isinstance(event, StreamError):

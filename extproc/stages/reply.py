@@ -73,9 +73,9 @@ class ReplyStage(RequestExchange):
         if is_stream:
             actions.append(Arm(STALL, plan.stall))
             if same:
-                self.pipe = WatchedStream(self.client, upstream.stream_observer(hide_usage=not self.wishes.usage))
+                self.pipe = WatchedStream(self.client, upstream.stream_observer(hide_usage=not self.wishes.usage), collect=self.collect)
             else:
-                self.pipe = TranslatedStream(self.client, upstream, self._reply())
+                self.pipe = TranslatedStream(self.client, upstream, self._reply(), collect=self.collect)
                 answer.set.append(("content-type", self.client.stream_type))
             # a usage chunk may go, an error event may come
             remove.append("content-length")

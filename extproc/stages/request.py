@@ -7,7 +7,7 @@ from typing import Any
 from extproc.core.dialect import Dialect, Wishes
 from extproc.core.errors import ApiError, ErrorKind
 from extproc.core.exchange import Exchange
-from extproc.core.ir import Loss
+from extproc.core.ir import JSON, Loss, Response
 from extproc.core.plan import AttemptNote, Plan
 from extproc.core.usage import cost_usd
 from extproc.registry.types import Registry, Target
@@ -24,12 +24,15 @@ class RequestExchange(Exchange):
     """`record` fills up on the way and is complete when the call has ended; `span` is the chat span's handle for telemetry.
 
     `client` is the caller's dialect, `notes` the attempts as far as they are known, `winner` the target that answered, `per_try` the seconds that one
-    silent attempt may take, `here` the shortcut for attempts in this process.
+    silent attempt may take, `here` the shortcut for attempts in this process. `collect`: telemetry wants `input_messages` and `answer`.
     """
 
     __slots__ = (
+        "answer",
         "client",
+        "collect",
         "here",
+        "input_messages",
         "last_piece",
         "notes",
         "per_try",
@@ -52,6 +55,9 @@ class RequestExchange(Exchange):
         self.last_piece = self.started
         self.client: Dialect = services.dialects[operations.OPENAI]
         self.wishes = Wishes()
+        self.collect = False
+        self.input_messages: JSON = None
+        self.answer: Response | None = None
         self.notes: list[AttemptNote] = []
         self.winner: Target | None = None
         self.pipe: Pipe | None = None
@@ -94,6 +100,8 @@ class RequestExchange(Exchange):
         record.usage, record.finish = seen.usage, seen.finish
         record.response_id, record.response_model = seen.response_id, seen.response_model
         self.lost(seen.losses)
+        if self.collect:
+            self.answer = seen.response
 
     def end(self, outcome: Outcome, status: int, error: ApiError | None = None) -> None:
         """Close the books, once: the first end is the true one. `status` is what the client got, 0 for nothing."""

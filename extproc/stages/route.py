@@ -95,6 +95,8 @@ class RouteExchange(ReplyStage):
         plan = self._planned(model, name, stream, clusters)
         self.here = services.under_way[plan.key] = UnderWay(body)
         self.wishes = client.wishes(body)
+        if self.collect:
+            self.input_messages = body.get("messages")
         self.per_try = plan.first_token if stream and not plan.complete else plan.unary
         headers = [
             ("x-llm-route", "whole" if plan.whole else "stream"),
@@ -113,6 +115,7 @@ class RouteExchange(ReplyStage):
         services, times = self.services, model.timeouts
         first = self.registry.cluster_target(clusters[0])
         self.span, context = services.start_span(self._headers, name, stream, first)
+        self.collect = self.span is not None and self.span.wants_content
         self.plan = Plan(
             model=model.name,
             asked=name,

@@ -36,7 +36,8 @@ class Snapshots:
 
 
 class SpanStarter(Protocol):
-    """Starts the `chat` span of a request. Returns (a handle for the edge, its context as `traceparent` or "")."""
+    """Starts the `chat` span of a request. Returns (a handle for the edge, its context as `traceparent` or ""). The handle is None or has
+    `wants_content`: should the conversation be kept for it?"""
 
     def __call__(self, headers: Mapping[str, str], model: str, stream: bool, first: Target | None) -> tuple[Any, str]:
         """`first` is the chain's first target; None for a request that is refused before there is one."""
