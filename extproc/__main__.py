@@ -33,7 +33,14 @@ def parser_for(command: str | None) -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit codes: 0 done, 1 refused or failed, 2 wrong usage."""
+    """Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 130 interrupted."""
+    try:
+        return _run(argv)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(argv: Sequence[str] | None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     command = next((a for a in arguments if a in COMMANDS), None)
     args = parser_for(command).parse_args(arguments)
@@ -57,8 +64,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"extproc {args.command}: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        return 130
 
 
 if __name__ == "__main__":

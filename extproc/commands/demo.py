@@ -10,7 +10,7 @@ import importlib.util
 import sys
 
 from extproc.commands.ports import a_free_one, is_taken
-from extproc.envoyconfig.binary import find_envoy
+from extproc.envoyconfig.binary import find_envoy, version
 
 HELP = "see it work: simulators, Envoy and the server, no keys and no network"
 
@@ -25,7 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "you to try. No keys and no network are needed."
     )
     parser.add_argument("--once", action="store_true", help="end after the scenes: exit code 0 if all went as they should, else 1")
-    parser.add_argument("--port", type=_port, metavar="PORT", help=f"where Envoy listens on {HOST} (default: {PORT}, or a free one if that is taken)")
+    parser.add_argument(
+        "--port", type=_port, metavar="PORT", help=f"where Envoy listens on {HOST} (default: {PORT}, or a free one if that is taken); 0 takes any"
+    )
     parser.add_argument("--pause", type=_seconds, metavar="SECONDS", help="between scenes (default: 1.5 on a terminal, else 0)")
     parser.add_argument("--plain", action="store_true", help="no colours and no motion (default where the output is not a terminal)")
     parser.add_argument("--quiet", action="store_true", help="print only the summary, and what went wrong")
@@ -34,8 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _port(text: str) -> int:
-    if not text.isdigit() or not 1 <= int(text) <= 65535:
-        raise argparse.ArgumentTypeError("a number from 1 to 65535")
+    if not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError("a number from 0 to 65535")
     return int(text)
 
 
@@ -64,7 +66,8 @@ def run(args: argparse.Namespace) -> int:
 
     settings = Settings(
         binary=binary,
-        port=args.port or a_free_one(HOST, PORT),
+        version=".".join(map(str, version(binary) or ("unknown version",))),
+        port=args.port or a_free_one(HOST, PORT if args.port is None else 0),
         once=args.once,
         pause=args.pause,
         plain=args.plain,

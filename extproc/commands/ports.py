@@ -21,8 +21,9 @@ def is_taken(host: str, port: int) -> bool:
 
 
 def a_free_one(host: str, preferred: int, more: int = 20) -> int:
-    """`preferred`, else one of the next `more`, else any."""
-    for port in range(preferred, min(preferred + more, 65535) + 1):
+    """`preferred`, else one of the next `more`, else any. 0 prefers none."""
+    wanted = range(preferred, min(preferred + more, 65535) + 1) if preferred else ()
+    for port in wanted:
         if not is_taken(host, port):
             return port
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:

