@@ -7,7 +7,7 @@ and complete: an attempt needs the plan, the original body and the registry, not
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import orjson
@@ -47,7 +47,7 @@ class Plan:
     headers: dict[str, str] = field(default_factory=dict)
 
     def dumps(self) -> str:
-        return orjson.dumps(asdict(self)).decode()
+        return orjson.dumps(self).decode()
 
     @staticmethod
     def loads(text: str) -> Plan:
@@ -110,7 +110,7 @@ class AttemptNote:
         return ApiError(ErrorKind(self.kind), self.message, code=self.code, param=self.param, retry_after=self.retry_after or None)
 
     def dumps(self) -> str:
-        return orjson.dumps(asdict(self)).decode()
+        return orjson.dumps(self).decode()
 
 
 def attempt_notes(metadata: dict[str, dict[str, Any]]) -> list[AttemptNote]:
