@@ -37,9 +37,9 @@ _MODES = {
 def _headers(message: pb.HeaderMap) -> dict[str, str]:
     headers: dict[str, str] = {}
     for header in message.headers:
-        name = header.key
+        name, raw = header.key, header.raw_value
         # Envoy sends raw_value; `value` is what older versions and tests fill
-        value = header.raw_value.decode("latin-1") if header.raw_value else header.value
+        value = raw.decode("latin-1") if raw else header.value
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return headers
 
