@@ -7,6 +7,8 @@ metadata `x-stage`, which Envoy's filters send.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import functools
 import logging
 import traceback
@@ -36,6 +38,8 @@ PROCESS = "/envoy.service.ext_proc.v3.ExternalProcessor/Process"
 HEALTH_CHECK = "/grpc.health.v1.Health/Check"
 THREADS = 2
 """For large bodies: two, so that one 40 MB body does not hold up a second one entirely."""
+LAST_WORDS = 0.5
+"""Seconds at the end of a shutdown for the final status of calls that have just ended; what is still under way is then cancelled."""
 
 
 class Server:
@@ -47,6 +51,7 @@ class Server:
         self._addresses = addresses
         self._calls: set[Call] = set()
         self._draining = False
+        self._idle = asyncio.Event()
         self._ends = BrokenEnds()
         self._access_logs: set[asyncio.Task[Any]] = set()
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="body")
@@ -63,22 +68,33 @@ class Server:
         self._server.add_generic_rpc_handlers((_Handlers(self._process, self._health, self._access_log),))
 
     async def start(self) -> None:
+        """Raises OSError for an address that cannot be listened on."""
         for address in self._addresses:
-            self._server.add_insecure_port(address)
+            try:
+                self._server.add_insecure_port(address)
+            except RuntimeError:
+                # grpc's own text is the whole of its core's error, on many lines
+                raise OSError(
+                    errno.EADDRNOTAVAIL, "cannot listen here (no such directory, no right to write, or a path of over 107 bytes)", address
+                ) from None
         await self._server.start()
 
     async def stop(self, grace: float) -> None:
-        """Drain: fail health checks, let go of what flows on natively, wait up to `grace` seconds for the rest."""
+        """Drain: fail health checks, let go of what flows on natively, wait up to `grace` seconds until no call is under way.
+
+        New calls are taken until then: a request under way needs one for each further attempt, and Envoy, which prefers healthy processes, comes
+        here where there is no other.
+        """
         self._draining = True
-        for call in list(self._calls):
-            exchange = call.exchange
-            if isinstance(exchange, RouteExchange) and exchange.passing:
-                exchange.end(Outcome.DETACHED, exchange.record.status)
-                call.finish()
+        if self._calls:
+            for call in tuple(self._calls):
+                call.let_go(_passes)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._idle.wait(), grace)
         # the access log's call never ends by itself
         for task in self._access_logs:
             task.cancel()
-        await self._server.stop(grace)
+        await self._server.stop(LAST_WORDS)
         self._ends.give_up()
         self._executor.shutdown(wait=False, cancel_futures=True)
 
@@ -111,12 +127,16 @@ class Server:
         else:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "x-stage must be route or attempt")
         call = Call(exchange, context, self._executor, self._fault)
+        if self._draining:
+            call.let_go(_passes)
         self._calls.add(call)
         try:
             await call.run()
         finally:
             self._calls.discard(call)
             self._close(exchange)
+            if self._draining and not self._calls:
+                self._idle.set()
 
     def _close(self, exchange: Exchange) -> None:
         """Whatever ended the call: the books are closed, and nothing here may raise into gRPC."""
@@ -133,9 +153,12 @@ class Server:
             log.exception("the books of a request could not be closed")
 
     def _settled(self, exchange: RouteExchange, outcome: Outcome | None) -> None:
-        if outcome is not None:
-            exchange.broken_by(outcome)
-        self._books.request(exchange)
+        try:
+            if outcome is not None:
+                exchange.broken_by(outcome)
+            self._books.request(exchange)
+        except Exception:
+            log.exception("the books of a request could not be closed")
 
     def _fault(self, exchange: Exchange, bug: Exception) -> list[Action]:
         """A bug of ours: a JSON 500 with the trace id while nothing has been sent, else the client's stream is reset."""
@@ -164,6 +187,14 @@ class Server:
         return [answers.immediate(client, error, "llm_internal", final=isinstance(exchange, AttemptExchange)), Finish()]
 
 
+def _passes(exchange: Exchange) -> bool:
+    """Does the rest of this answer flow without us? Then its books are closed here: its end will not be seen."""
+    if not isinstance(exchange, RouteExchange) or not exchange.passing:
+        return False
+    exchange.end(Outcome.DETACHED, exchange.record.status)
+    return True
+
+
 class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]
     def __init__(self, process: Any, health: Any, access_log: Any) -> None:
         self._table = {
@@ -186,10 +217,3 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]
 
     def service(self, handler_call_details: Any) -> Any:
         return self._table.get(handler_call_details.method)
-
-
-async def serve_until(server: Server, stop: asyncio.Event, grace: float) -> None:
-    """Start, wait for `stop`, drain."""
-    await server.start()
-    await stop.wait()
-    await server.stop(grace)
