@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import signal
 import sys
 import tempfile
 from collections.abc import Callable, Coroutine, Mapping
@@ -15,6 +14,7 @@ from pathlib import Path
 from extproc.commands.arguments import add_envoy, add_registry, envoy_options
 from extproc.commands.check import problems_of, report
 from extproc.commands.ports import is_taken
+from extproc.commands.stopping import on_stop
 from extproc.commands.supervisor import StartError, Supervisor
 from extproc.commands.terminal_traces import own_endpoint, receiving, towards, with_prompt_spans
 from extproc.envoyconfig.binary import find_envoy
@@ -89,9 +89,7 @@ async def _supervised(args: argparse.Namespace, directory: Path, environ: Mappin
         binary, Path(options.out_dir), options, registry, server_arguments(args, options), concurrency=args.concurrency, environ=environ
     )
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    on_stop(stop.set)
     try:
         if await _unless(stop, supervisor.start(say)):
             say(f"listening on http://{options.address}:{options.port}; models: {', '.join(sorted(registry.models))}")

@@ -6,7 +6,6 @@ import asyncio
 import importlib
 import logging
 import os
-import signal
 import sys
 import tempfile
 from collections import Counter
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from extproc.commands.stopping import on_stop
 from extproc.commands.supervisor import StartError
 from extproc.demo.providers import PROVIDERS
 from extproc.demo.sandbox import Sandbox
@@ -72,17 +72,18 @@ class _Demo:
 
     async def run(self) -> int:
         whole = asyncio.create_task(self._play())
-        for number in (signal.SIGINT, signal.SIGTERM):
-            # later signals find the task done: what ends is not interrupted
-            asyncio.get_running_loop().add_signal_handler(number, whole.cancel)
+        # later signals find the task done: what ends is not interrupted
+        on_stop(whole.cancel)
         try:
             await asyncio.wait([whole])
             return self._code(whole)
         finally:
-            if whole.cancelled():
-                self._screen.line()
-                self._screen.busy("stopping Envoy and the server")
-            await self._sandbox.stop()
+            try:
+                if whole.cancelled():
+                    self._screen.line()
+                    self._screen.busy("stopping Envoy and the server")
+            finally:  # also where the terminal is gone
+                await self._sandbox.stop()
             self._screen.close()
             if whole.cancelled():
                 self._screen.line("Stopped; nothing is left running.", indent="")
@@ -96,6 +97,8 @@ class _Demo:
             for line in str(error).splitlines()[1:]:
                 self._screen.line(line, always=True)
             self._say_log()
+            return 1
+        if isinstance(error, BrokenPipeError):
             return 1
         if not whole.result():
             self._say_log()

@@ -5,7 +5,9 @@ Everything is fitted to the width, 100 columns at most; only commands to copy ar
 
 from __future__ import annotations
 
+import errno
 import os
+import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -32,12 +34,23 @@ _GONE_ON = "  "
 """What separates the parts of a line of a tree: where it may be broken."""
 
 
+class _Console(Console):
+    """One that leaves it to its caller what a closed pipe means; the library would exit at once."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
 class Screen:
     """`plain`: neither colour nor motion, as for a pipe. `quiet`: only the summary and what went wrong."""
 
     def __init__(self, *, plain: bool = False, quiet: bool = False) -> None:
         plain = plain or os.environ.get("TERM") == "dumb"
-        self._console = Console(markup=False, emoji=False, highlight=False, no_color=True if plain else None, force_terminal=False if plain else None)
+        self._console = _Console(
+            markup=False, emoji=False, highlight=False, no_color=True if plain else None, force_terminal=False if plain else None
+        )
         self.live = self._console.is_terminal
         self._quiet = quiet
         self._width = max(min(self._console.width, _WIDEST), 40)

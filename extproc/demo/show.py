@@ -47,6 +47,8 @@ class Show:
         found = []
         try:
             await scene.play(applications)
+        except BrokenPipeError:
+            raise
         except Exception as error:  # a scene that breaks is a result, and the others are still worth seeing
             log.exception("scene %d", number)
             found.append(f"{type(error).__name__}: {error}")

@@ -2,9 +2,11 @@
 
 import importlib.util
 import re
+import shlex
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,8 +69,10 @@ def test_a_scene_that_goes_otherwise_is_named_and_makes_the_exit_code_1(place: P
     assert "──  1" not in out
 
 
-@pytest.mark.parametrize("when", ["starting Envoy", "Fallback: silence"])
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("when", "how"),
+    [("starting Envoy", signal.SIGINT), ("starting Envoy", signal.SIGTERM), ("Fallback: silence", signal.SIGINT), ("A streamed", signal.SIGHUP)],
+)
 def test_interrupted_at_any_point_it_ends_without_a_trace(place: Path, when: str, how: signal.Signals) -> None:
     with extproc("demo", "--once", env=environment(TMPDIR=str(place))) as demo:
         demo.until(when)
@@ -76,6 +80,12 @@ def test_interrupted_at_any_point_it_ends_without_a_trace(place: Path, when: str
         assert demo.end() == 130
         assert "Traceback" not in demo.text
     assert not list(place.glob("extproc-*/"))
+
+
+def test_a_reader_that_leaves_ends_it(place: Path) -> None:
+    command = f"{shlex.quote(sys.executable)} -m extproc demo --once | head -3; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=PATIENCE, env=environment(TMPDIR=str(place)), check=False)
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 def test_what_it_prints_to_try_works_as_it_is(place: Path) -> None:
