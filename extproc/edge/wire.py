@@ -108,8 +108,10 @@ def _to_value(target: Value, value: Any) -> None:
     elif isinstance(value, int | float):
         target.number_value = value
     elif isinstance(value, dict):
+        target.struct_value.SetInParent()
         _to_struct(target.struct_value, value)
     elif isinstance(value, list):
+        target.list_value.SetInParent()
         values = target.list_value.values
         for item in value:
             _to_value(values.add(), item)
