@@ -37,11 +37,11 @@ class Sandbox:
         self._port = port
         self._traces = traces
         self._on_line = on_line
+        self._key = f"demo-{secrets.token_hex(8)}"
         self._stack = AsyncExitStack()
 
     async def start_simulators(self) -> None:
         """Each on a free port; then the registry that names them is written."""
-        self._key = f"demo-{secrets.token_hex(8)}"
         for name, simulator in simulators(self._key).items():
             await simulator.start()
             self._stack.push_async_callback(simulator.stop)

@@ -204,7 +204,7 @@ class Screen:
             parts.append(f"first token {duration(call.first_token)}")
         parts.append(f"total {duration(call.seconds)}")
         if facts is not None and facts.tokens is not None:
-            parts.append(f"{facts.tokens[0]}+{facts.tokens[1]} tokens")
+            parts.append(f"{facts.tokens[0]} tokens in, {facts.tokens[1]} out")
         if facts is not None and facts.cost is not None:
             parts.append(dollars(facts.cost))
         self._parts(parts, "bold red" if call.error else "bold green")

@@ -64,11 +64,9 @@ class Facts:
     model: str = ""
     target: str = ""
     attempts: int = 0
-    status: int = 0
     tokens: tuple[int, int] | None = None
     cost: float | None = None
     losses: tuple[str, ...] = ()
-    first_token: float | None = None
     seconds: float = 0.0
     error: str | None = None
 
@@ -84,11 +82,9 @@ def facts_of(spans: list[SpanView]) -> Facts | None:
         model=str(get(semconv.LLM_MODEL, "")),
         target=str(get(semconv.LLM_TARGET, "")),
         attempts=int(get(semconv.LLM_ATTEMPTS, 0)),
-        status=int(get(semconv.HTTP_RESPONSE_STATUS_CODE, 0)),
         tokens=None if None in tokens else tokens,  # type: ignore[arg-type]  # both are numbers then
         cost=get(semconv.LLM_COST_USD),
         losses=tuple(get(semconv.LLM_LOSSES, ())),
-        first_token=get(semconv.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK),
         seconds=(chat.end_ns - chat.start_ns) / 1e9,
         error=get(semconv.ERROR_TYPE),
     )
