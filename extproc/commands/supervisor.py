@@ -9,8 +9,10 @@ Keys: Envoy's environment holds them where the registry names variables; the ser
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import logging
 import os
+import signal
 import sys
 from asyncio.subprocess import Process
 from collections.abc import Callable, Mapping, Sequence
@@ -130,7 +132,13 @@ class Supervisor:
     async def _spawn(self, child: Child) -> None:
         pipe = None if child.inherit_output else asyncio.subprocess.PIPE
         child.process = await asyncio.create_subprocess_exec(
-            *child.argv, env=dict(child.env), stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe, start_new_session=True
+            *child.argv,
+            env=dict(child.env),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=pipe,
+            stderr=pipe,
+            start_new_session=True,
+            preexec_fn=_end_with_parent if _LIBC is not None else None,
         )
         for stream in (child.process.stdout, child.process.stderr):
             if stream is not None:
@@ -203,3 +211,12 @@ class Supervisor:
 
 
 _READERS: set[asyncio.Task[None]] = set()
+
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+_PR_SET_PDEATHSIG = 1
+
+
+def _end_with_parent() -> None:
+    """In the child, before it starts: a supervisor that is killed outright takes its children with it (prctl(2), Linux only)."""
+    assert _LIBC is not None
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
