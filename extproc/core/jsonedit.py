@@ -26,7 +26,9 @@ MAX_MEMBERS = 1000
 """Top-level members. Real requests have fewer than 50; only these cost Python time each."""
 
 _WS = rb"[ \t\n\r]*+"
-_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+# Up to the first quote if no backslash stands in front of it: looking for one byte is several times faster than for either of two, and an
+# image is one string of many MB. Otherwise again from the start, escape by escape.
+_STRING = rb'"(?>[^"]*+(?<!\\)"|[^"\\]*+(?:\\.[^"\\]*+)*+")'
 
 
 def _container(levels: int) -> bytes:

@@ -43,6 +43,14 @@ def test_splice_means_what_editing_the_object_means(document: tuple[dict[str, ob
     assert list(json.loads(out)) == list(expected)
 
 
+@pytest.mark.parametrize("text", ["", "\\", "\\\\", '"', '\\"', '\\\\"', 'a"', 'a"b', "a\\", 'a"\\', '"]}', '\\"]}', "a" * 100])
+def test_a_string_ends_at_its_first_quote_that_is_not_escaped(text: str) -> None:
+    raw = json.dumps({text: [text, {"a": text}], "last": text}).encode()
+    layout = scan(raw)
+    assert list(layout.members) == [text, "last"]
+    assert [json.loads(raw[m.start : m.end]) for m in layout.members.values()] == [[text, {"a": text}], text]
+
+
 @given(documents(), edit_sets)
 def test_untouched_members_keep_their_bytes(document: tuple[dict[str, object], bytes], edits: dict[str, object]) -> None:
     value, raw = document
