@@ -64,7 +64,7 @@ def test_foreign_state_is_taken_out() -> None:
         ToolCall("c", "f", '{"n": 123456789012345678901234}', sealed),
     ]
     raw = _conversation(Response("i", "m", blocks, FinishReason.STOP, Usage()))
-    assert carrier.MARK_BYTES in raw
+    assert carrier.marked(raw)
     body, losses = splice(raw)
     assert losses == {"signature:foreign"}
     assert json.loads(body)["messages"] == [

@@ -36,7 +36,7 @@ def splice_request(raw: bytes, body: JSON, facts: Facts, headers: Mapping[str, s
     cleaned: list[JSON] | None = None
     if body.get("model") != facts.model:
         edits["model"] = orjson.dumps(facts.model)
-    if carrier.MARK_BYTES in raw or _FOREIGN.search(raw):
+    if carrier.marked(raw) or _FOREIGN.search(raw):
         cleaned = _cleaned(raw, layout)
         if cleaned is not None:
             losses.add("signature:foreign", "another vendor's signatures and unsigned thinking were left out")
