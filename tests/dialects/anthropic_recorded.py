@@ -79,7 +79,7 @@ def normal_request(body: dict[str, Any], losses: set[str]) -> dict[str, Any]:
         role, blocks = message["role"], _blocks(message["content"])
         if role == "system" and "coerced:system_position" in losses and all(b["type"] == "text" for b in blocks):
             role, blocks = "user", [{**b, "text": f"<system>\n{b['text']}\n</system>"} for b in blocks]
-        if "dropped:blank_text" in losses:
+        if "dropped:empty_text" in losses:
             blocks = [b for b in blocks if b["type"] != "text" or b["text"].strip()]
         if out["messages"] and out["messages"][-1]["role"] == role:
             out["messages"][-1]["content"] += blocks

@@ -33,7 +33,7 @@ EXPLAINED = {
     "dropped:reasoning": {"reasoning_effort", "reasoning", "thinking"},
     "dropped:reasoning_effort": {"reasoning_effort", "reasoning", "thinking"},
     "coerced:reasoning_effort": {"reasoning_effort", "reasoning", "thinking"},
-    "coerced:reasoning_budget": {"reasoning_effort", "reasoning"},
+    "coerced:thinking_budget": {"reasoning_effort", "reasoning"},
     "dropped:signature": {"state"},
     "dropped:cache_control": {"cache_control", "prompt_cache_breakpoint"},
     "dropped:citations": {"annotations"},

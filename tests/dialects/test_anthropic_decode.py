@@ -305,7 +305,7 @@ def test_an_answer_of_another_vendor() -> None:
             "output_tokens_details": {"thinking_tokens": 5},
         },
     }
-    assert losses == {"coerced:arguments"}
+    assert losses == {"coerced:tool_arguments"}
     # and the client sends it back as it got it
     for block, call_id in zip([b for b in body["content"] if b["type"] == "tool_use"], ids, strict=True):
         block["id"] = call_id
@@ -359,7 +359,7 @@ def test_what_an_answer_cannot_hold_is_reported() -> None:
     ]
     body, losses = encode(Response("i", "m", blocks, FinishReason.STOP, Usage()))
     assert body["content"] == [{"type": "text", "text": "x"}]
-    assert losses == {"dropped:signature", "dropped:citations", "dropped:content", "dropped:thinking"}
+    assert losses == {"dropped:signature", "dropped:citations", "dropped:foreign_block", "dropped:audio", "dropped:thinking"}
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ def test_a_whole_conversation() -> None:
         parallel_tool_calls=False,
         knobs={"user": "u-1", "service_tier": "default"},
     )
-    assert losses == set()
+    assert losses == {"coerced:tool_schema"}
     assert body == {
         "model": CLASSIC.model,
         "max_tokens": 5000,
@@ -147,7 +147,7 @@ def test_a_whole_conversation() -> None:
             {
                 "name": "weather",
                 "description": "Tells it.",
-                "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}},
+                "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}, "additionalProperties": False},
                 "strict": True,
                 "cache_control": {"type": "ephemeral", "ttl": "5m"},
             },
@@ -185,7 +185,7 @@ def test_arguments_stay_byte_for_byte() -> None:
 def test_arguments(given: str, written: Any, wrapped: bool) -> None:
     body, losses = encode([*HELLO, assistant(ToolCall("c", "f", given)), user(ToolResult("c", []))])
     assert body["messages"][1]["content"][0]["input"] == written
-    assert losses == ({"coerced:arguments"} if wrapped else set())
+    assert losses == ({"coerced:tool_arguments"} if wrapped else set())
 
 
 def test_later_system_messages_join_the_users_turn() -> None:
@@ -218,7 +218,7 @@ def test_runs_merge_and_the_first_turn_is_the_users() -> None:
 
 def test_blank_text_goes_and_its_cache_mark_stays() -> None:
     body, losses = encode([user(Text("a"), Text(" \n", cache="1h")), assistant(Text("")), user(Text("b"))])
-    assert losses == {"dropped:blank_text"}
+    assert losses == {"dropped:empty_text"}
     assert body["messages"] == [
         {
             "role": "user",

@@ -320,7 +320,7 @@ def test_refusals_and_what_has_no_word() -> None:
         "stop_sequence": None,
         "stop_details": {"type": "refusal", "category": None, "explanation": "No."},
     }
-    assert {loss.code for loss in encoder.losses} == {"dropped:content", "coerced:refusal", "dropped:signature", "defaulted:usage"}
+    assert {loss.code for loss in encoder.losses} == {"dropped:audio", "coerced:refusal", "dropped:signature", "defaulted:usage"}
 
 
 def test_truncation_is_never_a_clean_end() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from extproc.core.dialect import Facts
-from extproc.core.errors import UntranslatableError
+from extproc.core.errors import BadRequestError, UntranslatableError
 from extproc.core.ir import (
     Audio,
     Block,
@@ -145,7 +145,7 @@ def test_only_system_text_becomes_the_users_turn() -> None:
 
 @pytest.mark.parametrize("messages", [[], [user()], [user(Text(""))], [model(Thinking(""))]])
 def test_nothing_to_say_is_refused(messages: list[Message]) -> None:
-    with pytest.raises(UntranslatableError):
+    with pytest.raises(BadRequestError):
         GEMINI.encode_request(Request("", messages), FLASH)
 
 

@@ -274,7 +274,7 @@ def test_what_the_format_lacks_is_reported() -> None:
         "dropped:citations",
         "dropped:signature",
         "dropped:audio",
-        "dropped:anthropic_messages_block",
+        "dropped:foreign_block",
         "dropped:stop_sequence",
         "coerced:finish_reason",
     }

@@ -62,7 +62,7 @@ def test_requests() -> None:
         try:
             again = DIALECT.encode_request(request, Facts(exchange.model, "openai"))
         except UntranslatableError:
-            assert DIALECT.needs(exchange.request) & {Need.SERVER_TOOLS, Need.DOCUMENT_URL}, exchange.name
+            assert DIALECT.needs(exchange.request) & {Need.SERVER_TOOLS, Need.DOCUMENT_URL, Need.OUTPUT_AUDIO}, exchange.name
             continue
         check_chat_request(again.body)
         assert not unreported(normal_request(exchange.request), normal_request(orjson.loads(again.body)), request.losses + again.losses), (
@@ -90,7 +90,7 @@ def test_reasoning_details_go_back_to_openrouter_as_they_came() -> None:
 
 def test_requests_need_only_what_the_format_carries() -> None:
     odd = Counter(need for exchange in exchanges() for need in DIALECT.needs(exchange.request) - DIALECT.carries)
-    assert set(odd) == {Need.SERVER_TOOLS, Need.DOCUMENT_URL, Need.PREFILL}
+    assert set(odd) == {Need.SERVER_TOOLS, Need.DOCUMENT_URL, Need.PREFILL, Need.OUTPUT_AUDIO}
 
 
 def test_requests_pass_untouched_to_the_same_model() -> None:
@@ -116,7 +116,7 @@ def test_answers() -> None:
         result = orjson.loads(body)
         ChatCompletion.model_validate(result, strict=True)
         assert (result["id"], result["created"], result["model"]) == (source["id"], source["created"], "shown")
-        assert not unreported(normal_answer(source), normal_answer(result), losses), exchange.name
+        assert not unreported(normal_answer(source), normal_answer(result), response.losses + losses), exchange.name
 
 
 def test_streams() -> None:

@@ -441,14 +441,14 @@ def test_tool_results_come_first_and_images_follow_in_a_user_message() -> None:
             ],
         },
     ]
-    assert losses == {"coerced:tool_result_image", "dropped:tool_error_flag"}
+    assert losses == {"coerced:tool_result_media", "dropped:tool_error_flag"}
 
 
 def test_images_of_the_assistant_move_behind_its_tool_results() -> None:
     out, losses = messages(Message(Role.ASSISTANT, [Image(PNG), ToolCall("c", "f")]), Message(Role.USER, [ToolResult("c", [])]))
     assert [message["role"] for message in out] == ["assistant", "tool", "user"]
     assert out[2]["content"][1]["type"] == "image_url"
-    assert losses == {"coerced:assistant_image"}
+    assert losses == {"coerced:assistant_media"}
     out, _ = messages(USER, Message(Role.ASSISTANT, [Image(PNG)]))
     assert [message["role"] for message in out] == ["user", "assistant", "user"]
 
@@ -466,7 +466,7 @@ def test_documents() -> None:
         {"type": "file", "file": {"filename": "document.pdf", "file_data": "data:application/pdf;base64,aGk="}},
         {"type": "text", "text": "T\n\nC\n\nbody"},
     ]
-    assert losses == {"coerced:document", "dropped:citations"}
+    assert losses == {"coerced:document", "dropped:document_citations"}
 
 
 @pytest.mark.parametrize(
@@ -572,7 +572,7 @@ def test_tool_call_ids_that_the_target_refuses_are_mapped_alike_on_both_sides() 
         ("gpt-5", Reasoning(effort="none", enabled=False), "minimal", {"coerced:reasoning_effort"}),
         ("gpt-5.1", Reasoning(enabled=False), "none", set()),
         ("gpt-5.2", Reasoning(effort="max"), "xhigh", {"coerced:reasoning_effort"}),
-        ("gpt-5-mini-2025-08-07", Reasoning(budget=1024), "low", {"coerced:reasoning_budget"}),
+        ("gpt-5-mini-2025-08-07", Reasoning(budget=1024), "low", {"coerced:thinking_budget"}),
         ("o3", Reasoning(budget=-1, enabled=True), None, set()),
         ("o3", Reasoning(adaptive=True, enabled=True), None, set()),
         ("o3", Reasoning(effort="low", show=True), "low", {"dropped:reasoning_show"}),

@@ -176,6 +176,8 @@ def encode_media(block: Image | Document, losses: Losses, *, own: bool) -> dict[
 def _reference(source: Source, *, own: bool) -> dict[str, JSON] | None:
     """A source that is not bytes."""
     if source.url is not None:
+        if source.url.startswith("data:"):
+            raise BadRequestError("a data URL must hold base64", param="messages")
         if not source.url.startswith(("https://", "http://")):
             raise UntranslatableError("images and documents must be given inline or as an http(s) URL")
         return {"type": "url", "url": source.url}

@@ -3,7 +3,8 @@
 Some generations changed what is valid, and the API answers 400 for what a model does not take:
 
 * 3.7 brought manual thinking, 4.1 refuses temperature and top_p together.
-* 4.6 brought adaptive thinking and `output_config.effort` (effort alone came with Opus 4.5); forced tools are allowed beside it.
+* 4.6 brought adaptive thinking and `output_config.effort` (effort alone came with Opus 4.5); forced tools are allowed beside it. It refuses
+  an assistant's turn at the end.
 * 4.7 refuses manual thinking budgets and sampling parameters, and knows effort `xhigh`.
 
 The version is read from the name (`claude-opus-4-6`, `claude-3-7-sonnet-20250219`, `eu.anthropic.claude-sonnet-4-5-20250929-v1:0`). A
@@ -24,12 +25,13 @@ _NEWEST = (9, 9)
 @dataclass(frozen=True, slots=True)
 class Model:
     """`adaptive`: takes `thinking: {type: adaptive}` and an effort. `budget`: takes a manual budget. `sampling`: takes temperature, top_p or top_k.
-    `both`: takes temperature and top_p in one request."""
+    `both`: takes temperature and top_p in one request. `prefill`: goes on with an assistant's last turn."""
 
     adaptive: bool = False
     budget: bool = True
     sampling: bool = True
     both: bool = True
+    prefill: bool = True
     efforts: tuple[str, ...] = ()
 
 
@@ -48,5 +50,5 @@ def model(name: str) -> Model:
     if version < (4, 6):
         return Model(both=version < (4, 1))
     if version < (4, 7):
-        return Model(adaptive=True, both=False, efforts=("low", "medium", "high", "max"))
-    return Model(adaptive=True, budget=False, sampling=False, both=False, efforts=("low", "medium", "high", "xhigh", "max"))
+        return Model(adaptive=True, both=False, prefill=False, efforts=("low", "medium", "high", "max"))
+    return Model(adaptive=True, budget=False, sampling=False, both=False, prefill=False, efforts=("low", "medium", "high", "xhigh", "max"))

@@ -6,7 +6,7 @@ from extproc.core.dialect import Need
 from extproc.core.ir import JSON
 
 _PLAIN = frozenset({"text", "thinking", "redacted_thinking"})
-_SERVER_MEMBERS = ("mcp_servers", "container", "context_management", "compaction", "thread")
+_SERVER_MEMBERS = ("mcp_servers", "container", "compaction", "thread")
 """Top-level members that ask the vendor's servers to do something the answer depends on."""
 
 

@@ -99,6 +99,9 @@ def _tool(tool: Tool, losses: Losses) -> JSON:
     out["input_schema"] = schema
     if tool.strict:
         out["strict"] = True
+        out["input_schema"] = closed(schema)
+        if out["input_schema"] is not schema:
+            losses.add("coerced:tool_schema", "objects were closed, and assertions that are refused were put into descriptions")
     if tool.cache is not None:
         out["cache_control"] = cache_control(tool.cache)
     return out
@@ -158,9 +161,9 @@ def _knobs(request: Request, out: dict[str, JSON], losses: Losses) -> None:
     for name, value in knobs.items():
         if value is None or value in _NEUTRAL.get(name, ()) or (name in {"user", "safety_identifier"} and value == user):
             continue
-        if name == "n":
+        if name == "n" and isinstance(value, int) and value > 1:
             raise UntranslatableError("the Messages format gives one answer per request", param="n")
-        if name == "modalities":
+        if name == "modalities" and isinstance(value, list) and ("audio" in value or "image" in value):
             raise UntranslatableError("the Messages format answers in text only", param="modalities")
         if name == "service_tier" and value in _TIERS:
             out["service_tier"] = _TIERS[value]

@@ -132,7 +132,7 @@ def encode_block(block: Block, losses: Losses) -> JSON | None:
     if isinstance(block, ToolCall):
         given, wrapped = arguments(block.arguments)
         if wrapped:
-            losses.add("coerced:arguments", "arguments that are no JSON object were put into one")
+            losses.add("coerced:tool_arguments", "arguments that are no JSON object were put into one")
         return {"type": "tool_use", "id": carrier.join(safe_id(block.id), block.opaque, []), "name": block.name, "input": given}
     if isinstance(block, Thinking):
         if block.redacted and block.opaque is None:
@@ -143,6 +143,8 @@ def encode_block(block: Block, losses: Losses) -> JSON | None:
         return encode_text(block.text, None) if block.text else None
     if isinstance(block, Foreign) and block.dialect == NAME and isinstance(block.raw, dict):
         return orjson.Fragment(raw_json(block.raw))
-    kind = block.kind if isinstance(block, Foreign) else type(block).__name__.lower()
-    losses.add("dropped:content", f"{kind[:64]} in the answer")
+    if isinstance(block, Foreign):
+        losses.add("dropped:foreign_block", f"{block.kind[:64]} of {block.dialect}")
+    else:
+        losses.add(f"dropped:{type(block).__name__.lower()}", "in the answer")
     return None

@@ -142,7 +142,7 @@ def _system_text(blocks: list[Block], losses: Losses) -> list[Text]:
         if block.text.strip():
             texts.append(block)
         else:
-            losses.add("dropped:blank_text", "system")
+            losses.add("dropped:empty_text", "system")
     return texts
 
 
@@ -236,7 +236,7 @@ def _add(content: list[JSON], block: Block, losses: Losses, *, own: bool) -> Non
 
 def _add_text(content: list[JSON], block: Text, losses: Losses, *, own: bool) -> None:
     if not block.text.strip():
-        losses.add("dropped:blank_text", "blank text is refused")
+        losses.add("dropped:empty_text", "blank text is refused")
         last = content[-1] if content else None
         if block.cache is not None and last is not None and last["type"] not in _NO_CACHE:
             last.setdefault("cache_control", cache_control(block.cache))
@@ -300,7 +300,7 @@ def _assistant(blocks: list[Block], ids: _Ids, losses: Losses, *, own: bool) -> 
 def _tool_use(block: ToolCall, ids: _Ids, losses: Losses) -> JSON:
     given, wrapped = arguments(block.arguments)
     if wrapped:
-        losses.add("coerced:arguments", "arguments that are no JSON object were put into one")
+        losses.add("coerced:tool_arguments", "arguments that are no JSON object were put into one")
     if block.opaque is not None and block.opaque.vendor != VENDOR:
         losses.add("signature:foreign", f"a tool call's signature by {block.opaque.vendor[:64]} stays out")
     name = _TOOL_NAME.sub("_", block.name) or "_"

@@ -38,7 +38,6 @@ class Gemini:
             Need.SERVER_TOOLS,
             Need.CHOICES,
             Need.PREFILL,
-            Need.OUTPUT_AUDIO,
             Need.OUTPUT_IMAGE,
         }
     )

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
+
 from extproc.core.dialect import Facts
 from extproc.core.errors import UntranslatableError
-from extproc.core.ir import JSON, ForeignTool, Request, Tool
+from extproc.core.ir import JSON, ForeignTool, OutputFormat, Request, Tool
 from extproc.dialects.gemini.losses import Losses
 from extproc.dialects.gemini.thinking import generation, thinking_config
 from extproc.dialects.gemini.wire import NAME, function_name
 
 _MAX_STOPS = 5
+_JSON_ONLY = "When you are not calling a function, respond with a single valid JSON object and nothing else"
 _MODALITIES = {"text": "TEXT", "image": "IMAGE", "audio": "AUDIO"}
 _SERVICE_TIERS = {"default": "standard", "flex": "flex", "priority": "priority"}
 
@@ -25,7 +28,7 @@ def add_config(body: dict[str, Any], request: Request, facts: Facts, losses: Los
     tool_config = _tool_config(request, losses)
     if tool_config:
         body["toolConfig"] = tool_config
-    config = _generation_config(request, facts, losses)
+    config = _generation_config(request, facts, body, losses)
     tier = request.knobs.get("service_tier")
     if tier in _SERVICE_TIERS:
         body["serviceTier"] = _SERVICE_TIERS[tier]
@@ -110,8 +113,9 @@ def _clamped(value: float, low: float, high: float, name: str, losses: Losses) -
     return nearest
 
 
-def _generation_config(request: Request, facts: Facts, losses: Losses) -> dict[str, Any]:
+def _generation_config(request: Request, facts: Facts, body: dict[str, Any], losses: Losses) -> dict[str, Any]:
     model = facts.model.rpartition("/")[2]
+    own = request.extra_from == NAME
     out: dict[str, Any] = {}
     if request.temperature is not None:
         out["temperature"] = _clamped(request.temperature, 0, 2, "temperature", losses)
@@ -132,28 +136,45 @@ def _generation_config(request: Request, facts: Facts, losses: Losses) -> dict[s
         out["stopSequences"] = stops[:_MAX_STOPS]
     if len(stops) > _MAX_STOPS or len(stops) < len(request.stop):
         losses.add("coerced:stop", f"Gemini takes at most {_MAX_STOPS} stop sequences, none empty")
-    _knobs(request.knobs, model, out, losses)
-    output = request.output
-    if output is not None:
-        out["responseMimeType"] = "application/json"
-        if output.kind == "schema":
-            out["responseJsonSchema"] = output.schema if output.schema is not None else {}
-        if output.description:
-            losses.add("dropped:response_format_description", "a schema has no description beside itself")
+    _knobs(request.knobs, model, out, losses, own=own)
+    if request.output is not None:
+        _output(request.output, model, body, out, losses)
     if request.reasoning is not None:
-        thinking = thinking_config(request.reasoning, model, losses)
+        # vendors that are told to think show their thoughts; Gemini only where it is asked to
+        shown = True if request.reasoning.enabled and not own else None
+        thinking = thinking_config(request.reasoning, model, losses, shown=shown)
         if thinking:
             out["thinkingConfig"] = thinking
     return out
+
+
+def _output(output: OutputFormat, model: str, body: dict[str, Any], out: dict[str, Any], losses: Losses) -> None:
+    if output.description:
+        losses.add("dropped:response_format_description", "a schema has no description beside itself")
+    series = generation(model)
+    if series is not None and series < 3 and any("functionDeclarations" in tool for tool in body.get("tools", ())):
+        # "Function calling with a response mime type: 'application/json' is unsupported", says the API with status 400
+        losses.add("coerced:response_format", f"{model} has functions or JSON, not both: an instruction asks for JSON")
+        schema = f" that fits this JSON schema: {orjson.dumps(output.schema).decode()}" if output.kind == "schema" and output.schema else ""
+        system = body.get("systemInstruction", {"parts": []})
+        body["systemInstruction"] = {"parts": [*system["parts"], {"text": _JSON_ONLY + schema}]}
+        return
+    out["responseMimeType"] = "application/json"
+    if output.kind == "schema":
+        out["responseJsonSchema"] = output.schema if output.schema is not None else {}
 
 
 def _is_number(value: JSON) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _knobs(knobs: dict[str, JSON], model: str, out: dict[str, Any], losses: Losses) -> None:
+def _knobs(knobs: dict[str, JSON], model: str, out: dict[str, Any], losses: Losses, *, own: bool) -> None:
     for name, value in knobs.items():
         if value is None or name == "service_tier":
+            continue
+        if name in ("logprobs", "top_logprobs") and value and not own:
+            # answers lose them on the way to other dialects, and models that have none answer 400
+            losses.add(f"dropped:{name}", "log probabilities are not carried")
             continue
         if name == "n" and isinstance(value, int) and value >= 1:
             if value > 1:
@@ -171,6 +192,8 @@ def _knobs(knobs: dict[str, JSON], model: str, out: dict[str, Any], losses: Loss
             if knobs.get("logprobs") is True:
                 out["logprobs"] = value
         elif name == "modalities" and isinstance(value, list) and value and all(m in _MODALITIES for m in value):
+            if "audio" in value and not own:
+                raise UntranslatableError("audio answers are not translated", param="modalities")
             out["responseModalities"] = [_MODALITIES[m] for m in value]
         else:
             losses.add(f"dropped:{name}", "Gemini has no such parameter")

@@ -7,12 +7,14 @@ call has no thought signature. Tool schemas go through raw in `parametersJsonSch
 
 from __future__ import annotations
 
+from collections import Counter
+from itertools import pairwise
 from typing import Any
 
 import orjson
 
 from extproc.core.dialect import Encoded, Facts
-from extproc.core.errors import UntranslatableError
+from extproc.core.errors import BadRequestError, UntranslatableError
 from extproc.core.headers import is_safe_segment
 from extproc.core.ir import (
     Audio,
@@ -40,6 +42,7 @@ from extproc.dialects.gemini.wire import NAME, arguments, function_name, is_synt
 SKIP_SIGNATURE = "skip_thought_signature_validator"
 """Google's documented stand-in for function calls that another vendor's model made: https://ai.google.dev/gemini-api/docs/thought-signatures."""
 
+_OPENING = "(The conversation starts with the assistant's message.)"
 HEADERS = {"content-type": "application/json"}
 _RESULT_MEDIA = ("image/", "application/pdf", "text/")
 """Media types that Gemini 3 takes inside a function response."""
@@ -55,16 +58,16 @@ def request_path(model: str, *, stream: bool, sse: bool = True) -> str:
 
 
 def encode_request(request: Request, facts: Facts) -> Encoded:
-    """Raises `UntranslatableError`."""
+    """Raises `UntranslatableError`, and `BadRequestError` for what the API would refuse with a 400."""
     losses = Losses()
     path = request_path(facts.model, stream=request.stream)
-    system, turns = _Contents(request.messages, facts, losses).encode()
+    system, turns = _Contents(request.messages, facts, losses, own=request.extra_from == NAME).encode()
     if not turns and system:
         turns = [{"role": "user", "parts": system}]
         system = []
         losses.add("coerced:system_position", "there is nothing but system text: sent as the user's turn")
     if not turns:
-        raise UntranslatableError("the conversation has no content", param="messages")
+        raise BadRequestError("at least one message with content is required", param="messages")
     body: dict[str, Any] = {}
     if system:
         body["systemInstruction"] = {"parts": system}
@@ -98,10 +101,11 @@ class _Turn:
 
 
 class _Contents:
-    def __init__(self, messages: list[Message], facts: Facts, losses: Losses) -> None:
+    def __init__(self, messages: list[Message], facts: Facts, losses: Losses, *, own: bool) -> None:
         self._messages = messages
         self._losses = losses
         self._vendor = facts.vendor
+        self._own = own
         self._names = tool_names(messages)
         series = generation(facts.model.rpartition("/")[2])
         self._gemini3 = series is not None and series >= 3
@@ -119,9 +123,21 @@ class _Contents:
             role = "model" if message.role is Role.ASSISTANT else "user"
             for block in message.blocks:
                 self._add(block, role)
+        self._check_pairs()
+        if self._turns and self._turns[0].calls and not self._own:
+            # "function call turn comes immediately after a user turn", says the API with status 400
+            self._losses.add("coerced:first_turn", "a user turn was put in front of the assistant's")
+            self._turns.insert(0, _Turn("user"))
+            self._turns[0].parts.append({"text": _OPENING})
         if self._gemini3:
             self._stand_in_signatures()
         return self._system, [turn.content(self._turns[n - 1] if n else None) for n, turn in enumerate(self._turns)]
+
+    def _check_pairs(self) -> None:
+        """As many responses as calls, or the API answers 400."""
+        for before, turn in pairwise(self._turns):
+            if before.calls and Counter(before.calls) != Counter(call_id for call_id, _ in turn.results):
+                raise BadRequestError("every tool call needs exactly one tool result right behind it", param="messages")
 
     def _turn(self, role: str) -> _Turn:
         if not self._turns or self._turns[-1].role != role:

@@ -287,7 +287,7 @@ def prompt_feedback(detail: str | None) -> dict[str, str] | None:
 
 def encode_response(response: Response, reply: Reply) -> tuple[bytes, list[Loss]]:
     """A GenerateContentResponse. Its `modelVersion` is the name to show, not the one that served."""
-    losses = Losses(response.losses)
+    losses = Losses()
     thoughts: list[Thinking] = []
     parts = [part for block in response.blocks if (part := answer_part(block, thoughts, losses)) is not None]
     if thoughts:

@@ -26,16 +26,17 @@ def generation(model: str) -> float | None:
     return 3.0 if model.startswith("gemini-") and "latest" in model else None
 
 
-def thinking_config(reasoning: Reasoning, model: str, losses: Losses) -> dict[str, Any]:
-    """`thinkingConfig` for `model`; empty when the model's default is what was asked for."""
+def thinking_config(reasoning: Reasoning, model: str, losses: Losses, *, shown: bool | None = None) -> dict[str, Any]:
+    """`thinkingConfig` for `model`; empty when the model's default is what was asked for. `shown`: include thoughts if the request does not say."""
     series = generation(model)
     out: dict[str, Any] = {}
     if series is not None and series < 2.5:
         if reasoning.enabled or reasoning.budget or reasoning.effort not in (None, "none"):
             losses.add("dropped:reasoning", f"{model} does not think")
         return out
-    if reasoning.show is not None:
-        out["includeThoughts"] = reasoning.show
+    show = reasoning.show if reasoning.show is not None else shown
+    if show is not None:
+        out["includeThoughts"] = show
     if series is not None and series >= 3:
         level = _level(reasoning, model, losses)
         if level is not None:

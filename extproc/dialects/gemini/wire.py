@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from extproc.core.errors import ApiError, UntranslatableError
+from extproc.core.errors import ApiError, BadRequestError, UntranslatableError
 from extproc.core.ir import JSON, Audio, Document, FinishReason, Image, Source, Video
 from extproc.core.usage import Usage
 from extproc.dialects.gemini.losses import Losses
@@ -228,7 +228,7 @@ def media_type_of(block: Media) -> str | None:
     """The media type as given, else from the data's first bytes or the URL's extension; None if nothing tells."""
     source = block.source
     if source.media_type:
-        return source.media_type
+        return "image/jpeg" if source.media_type == "image/jpg" else source.media_type
     if source.data:
         return next((kind for magic, kind in _MAGIC if source.data.startswith(magic)), None)
     if source.url:
@@ -242,6 +242,8 @@ def media_part(block: Media, losses: Losses) -> dict[str, Any]:
     source = block.source
     if source.text is not None:
         return {"inlineData": {"mimeType": "text/plain", "data": _base64(source.text)}}
+    if source.url is not None and source.url.startswith("data:"):
+        raise BadRequestError("a data URL must hold base64", param="messages")
     media_type = media_type_of(block)
     if source.file_id is not None:
         if not is_google_file(source.file_id):

@@ -120,7 +120,7 @@ class _Encoder:
         others = [block for block in result.content if not isinstance(block, Text)]
         ident = call_id(result.id, self.facts)
         if others:
-            self.losses.add("coerced:tool_result_image", "tool messages hold only text: it follows in a user message")
+            self.losses.add("coerced:tool_result_media", "tool messages hold only text: it follows in a user message")
             self.moved.append({"type": "text", "text": f"Attached to the result of tool call {ident}:"})
             for block in others:
                 self.moved += self.parts(block)
@@ -147,7 +147,7 @@ class _Encoder:
             elif isinstance(block, Foreign) and block.dialect == NAME and block.kind.endswith("_tool_call"):
                 calls.append(block.raw)
             else:
-                self.losses.add("coerced:assistant_image", "assistant messages hold only text: it follows in a user message")
+                self.losses.add("coerced:assistant_media", "assistant messages hold only text: it follows in a user message")
                 self.moved.append({"type": "text", "text": "From the previous assistant message:"})
                 self.moved += self.parts(block)
         if len(texts) == 1 and isinstance(texts[0], Refusal):
@@ -225,7 +225,7 @@ class _Encoder:
                 elif block.context:
                     self.losses.add("dropped:document_context")
                 if block.citations:
-                    self.losses.add("dropped:citations", "documents")
+                    self.losses.add("dropped:document_citations", "citations cannot be asked for")
             case Refusal():
                 parts = [{"type": "text", "text": block.text}]
             case Thinking():

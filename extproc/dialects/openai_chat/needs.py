@@ -15,8 +15,6 @@ CARRIES = frozenset(
         Need.JSON_OBJECT,
         Need.IMAGE_URL,
         Need.CHOICES,
-        Need.OUTPUT_AUDIO,
-        Need.OUTPUT_IMAGE,
     }
 )
 """What a request translated into this format can express. Server tools and file ids are another vendor's, it has no document URLs, and an

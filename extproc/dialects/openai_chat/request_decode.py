@@ -66,6 +66,9 @@ DEFAULTS: dict[str, JSON] = {
     "modalities": ["text"],
     "service_tier": "auto",
     "metadata": {},
+    "store": False,
+    "top_logprobs": 0,
+    "verbosity": "medium",
 }
 """Knobs that say what is so anyway: leaving them out loses nothing."""
 

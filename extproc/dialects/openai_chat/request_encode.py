@@ -6,6 +6,8 @@ Reference: https://platform.openai.com/docs/api-reference/chat/create
 
 from __future__ import annotations
 
+import hashlib
+
 import orjson
 
 from extproc.core.dialect import Encoded, Facts
@@ -25,6 +27,8 @@ _COMMON_KNOBS = frozenset({"frequency_penalty", "presence_penalty", "logit_bias"
 _SAMPLING_KNOBS = frozenset({"frequency_penalty", "presence_penalty", "logit_bias", "logprobs", "top_logprobs"})
 _TIERS = frozenset({"auto", "default", "flex", "scale", "priority", "fast"})
 _MAX_STOPS = 4
+_MAX_USER = 64
+"""Characters of `user` that OpenAI takes. Claude Code's user ids have 150."""
 
 
 def encode_request(request: Request, facts: Facts) -> Encoded:
@@ -39,7 +43,10 @@ def encode_request(request: Request, facts: Facts) -> Encoded:
     _sampling(body, request, facts, effort, losses)
     if request.max_tokens is not None:
         own = facts.vendor == "openai" and "max_tokens" not in facts.quirks
-        body["max_completion_tokens" if own else "max_tokens"] = request.max_tokens
+        most = facts.max_output_tokens or request.max_tokens
+        if request.max_tokens > most:
+            losses.add("coerced:max_tokens", f"the model writes at most {most} tokens")
+        body["max_completion_tokens" if own else "max_tokens"] = min(request.max_tokens, most)
     _knobs(body, request, facts, effort, losses)
     if request.stream:
         body["stream"] = True
@@ -125,7 +132,7 @@ def _reasoning(body: dict[str, JSON], reasoning: Reasoning | None, facts: Facts,
     wanted = "none" if reasoning.enabled is False else reasoning.effort
     if wanted is None and reasoning.budget is not None and reasoning.budget >= 0:
         wanted = models.budget_effort(reasoning.budget)
-        losses.add("coerced:reasoning_budget", f"effort {wanted}")
+        losses.add("coerced:thinking_budget", f"effort {wanted}")
     if wanted is None:
         # "think as you see fit" is what a reasoning model does unasked
         if reasoning.enabled and not known:
@@ -174,7 +181,13 @@ def _knobs(body: dict[str, JSON], request: Request, facts: Facts, effort: str | 
     if not models.samples(facts, effort):
         allowed -= _SAMPLING_KNOBS
     for name, value in request.knobs.items():
-        if name in allowed and _fits(name, value):
+        if name == "user" and isinstance(value, str) and len(value) > _MAX_USER:
+            # the same for every request of one user, which is all that it is for
+            body["user"] = hashlib.sha256(value.encode("utf-8", "replace")).hexdigest()
+            losses.add("coerced:user", f"longer than {_MAX_USER} characters: sent as its hash")
+        elif name == "modalities" and isinstance(value, list) and ("audio" in value or "image" in value):
+            raise UntranslatableError("answers other than text are not translated", param="modalities")
+        elif name in allowed and _fits(name, value):
             body[name] = value
         else:
             losses.add(f"dropped:{name}")

@@ -16,7 +16,6 @@ from extproc.core.dialect import Reply
 from extproc.core.errors import BadRequestError, UpstreamFormatError
 from extproc.core.ir import (
     JSON,
-    Audio,
     Block,
     FinishReason,
     Foreign,
@@ -206,13 +205,15 @@ def decode_message(message: dict[str, JSON], answer: str, losses: Losses) -> lis
 
 def encode_response(response: Response, reply: Reply) -> tuple[bytes, list[Loss]]:
     """(the `chat.completion` object, its losses)."""
-    losses = Losses(response.losses)
+    losses = Losses()
     message = encode_message(response.blocks, reply, losses)
     refused = message["refusal"] is not None
     if response.finish in COERCED:
         losses.add("coerced:finish_reason", response.finish.value)
     if response.stop_sequence is not None:
         losses.add("dropped:stop_sequence", "the answer does not say which one matched")
+    if response.finish_detail is not None:
+        losses.add("dropped:finish_detail", "the provider's own words for the end")
     finish = encode_finish(response.finish, refused=refused, functions=reply.functions)
     body: dict[str, JSON] = {
         "id": response.id or reply.id,
@@ -263,7 +264,7 @@ def encode_message(blocks: list[Block], reply: Reply, losses: Losses) -> dict[st
             case Foreign() if block.dialect == NAME and block.kind == "tool_call":
                 calls.append(block.raw)
             case _:
-                losses.add(f"dropped:{_kind(block)}")
+                _lost(block, losses)
     if signed:
         losses.add("dropped:signature", "thoughts that no tool call follows")
     if texts:
@@ -283,7 +284,9 @@ def encode_message(blocks: list[Block], reply: Reply, losses: Losses) -> dict[st
     return message
 
 
-def _kind(block: Block) -> str:
+def _lost(block: Block, losses: Losses) -> None:
+    """Reports a block that the format has no place for."""
     if isinstance(block, Foreign):
-        return f"{block.dialect}_block"
-    return "audio" if isinstance(block, Audio) else type(block).__name__.lower()
+        losses.add("dropped:foreign_block", f"{block.kind[:64]} of {block.dialect}")
+    else:
+        losses.add(f"dropped:{type(block).__name__.lower()}")

@@ -19,14 +19,17 @@ def splice_request(raw: bytes, body: JSON, facts: Facts) -> Encoded:
     `body` is `raw` parsed. Raises what `jsonedit.scan` raises.
     """
     losses = Losses()
-    raw = carrier.strip(raw)
+    stripped = carrier.strip(raw)
+    if stripped is not raw:
+        losses.add("signature:foreign", "state that another vendor's answers left in tool call ids")
+    raw = stripped
     layout = jsonedit.scan(raw)
     edits: dict[str, bytes | None] = {}
     if facts.model not in ("*", body.get("model")):
         edits["model"] = orjson.dumps(facts.model)
     _stream_options(body, facts, edits, losses)
     _limit(raw, layout, body, facts, edits)
-    messages = _messages(raw, layout, body, facts)
+    messages = _messages(raw, layout, body, facts, losses)
     if messages is not None:
         edits["messages"] = messages
     return Encoded(jsonedit.splice(raw, edits, layout), PATH, losses=losses)
@@ -57,7 +60,7 @@ def _limit(raw: bytes, layout: jsonedit.Layout, body: dict[str, JSON], facts: Fa
             edits[right] = raw[member.start : member.end]
 
 
-def _messages(raw: bytes, layout: jsonedit.Layout, body: dict[str, JSON], facts: Facts) -> bytes | None:
+def _messages(raw: bytes, layout: jsonedit.Layout, body: dict[str, JSON], facts: Facts, losses: Losses) -> bytes | None:
     """The messages with the developer role or echoed reasoning edited where the target refuses them; None if nothing must change."""
     roles = "no_developer_role" in facts.quirks and b"developer" in raw
     echoes = facts.vendor == "openai" and b'"reasoning_content"' in raw
@@ -74,6 +77,7 @@ def _messages(raw: bytes, layout: jsonedit.Layout, body: dict[str, JSON], facts:
                 edits["role"] = b'"system"'
             if echoes and "reasoning_content" in message:
                 edits["reasoning_content"] = None
+                losses.add("dropped:thinking", "the format takes no thoughts back")
         if edits:
             pieces += (raw[at:start], jsonedit.splice(raw[start:end], edits))
             at = end

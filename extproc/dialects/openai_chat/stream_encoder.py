@@ -162,7 +162,7 @@ class ChatStreamEncoder:
             case Foreign() if block.dialect == NAME and block.kind == "custom_tool_call":
                 return self._say(orjson.dumps({"tool_calls": [block.raw]}))
             case Foreign():
-                self._losses.add(f"dropped:{block.dialect}_block", block.kind[:64])
+                self._losses.add("dropped:foreign_block", f"{block.kind[:64]} of {block.dialect}")
             case Image() | Audio() | Document() | Video():
                 self._losses.add(f"dropped:{type(block).__name__.lower()}")
             case _:
@@ -261,6 +261,8 @@ class ChatStreamEncoder:
             self._losses.add("coerced:finish_reason", event.reason.value)
         if event.stop_sequence is not None:
             self._losses.add("dropped:stop_sequence", "the answer does not say which one matched")
+        if event.detail is not None:
+            self._losses.add("dropped:finish_detail", "the provider's own words for the end")
         word = encode_finish(event.reason, refused=self._refused, functions=self._reply.functions)
         return told + self._begin("", None) + self._chunk(b"{}", b'"%b"' % word.encode())
 
