@@ -17,7 +17,7 @@ import uvloop
 
 from tests.bench.report import middle, table
 from tests.bench.stand import Stand, stand
-from tests.bench.throughput import UPSTREAMS, Case, cases, measure, sound
+from tests.bench.throughput import UPSTREAMS, Case, cases, measure, overall, sound
 
 CASES = ("unary: same dialect", "unary: to Anthropic", "stream, paced: same dialect", "stream, paced: to Anthropic")
 
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     for label, rounds in pairs.items():
         ratios = {key: [a[key] / b[key] for a, b in rounds] for key in ("server", "envoy", "rate", "p50")}
         figures[label] = {key: {"median": statistics.median(v), "min": min(v), "max": max(v)} for key, v in ratios.items()}
-        cost = [statistics.median(r[i]["server"] for r in rounds) for i in (0, 1)]
+        cost = [overall([r[i] for r in rounds], "server") for i in (0, 1)]
         rows.append([label, *cost, *(middle(ratios[key]) for key in ("server", "envoy", "rate", "p50"))])
     print(f"this checkout / {args.other}: median of {args.rounds} pairs (range); {args.connections} connections")
     table(["", "server µs here", "there", "server CPU", "Envoy CPU", "requests/s", "p50"], rows)

@@ -1,6 +1,7 @@
 """Requests per second, latency and CPU per request: Envoy alone, with our server, translating; unary and streamed.
 
-All cases take turns in every round, so that whatever else the machine does hits them alike. A figure is the median of the rounds, with the range.
+All cases take turns in every round, so that whatever else the machine does hits them alike. Rates and latencies are the median of the rounds, with
+the range; CPU is that of all rounds over the requests of all rounds (the kernel counts it in steps of 10 ms, too coarse for a single round).
 A stream has 100 pieces of text; the provider writes each by itself (`paced`) or all of them at once (`burst`).
 """
 
@@ -86,6 +87,7 @@ async def measure(stood: Stand, case: Case, connections: int, seconds: float) ->
     n = len(outcome.latencies)
     spent = {name: (after[name] - before[name]) * 1e6 / n for name in after}
     return {
+        "requests": n,
         "rate": n / outcome.seconds,
         "p50": percentile(outcome.latencies, 50) * 1000,
         "p99": percentile(outcome.latencies, 99) * 1000,
@@ -113,13 +115,21 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         uvloop.run(_rounds(stood, todo, connections, args.rounds, args.seconds))
     figures: dict[str, Any] = {}
     for count in connections:
-        print(f"{count} connection{'s' * (count != 1)}; median of {args.rounds} rounds of {args.seconds:g} s (range)")
+        print(f"{count} connection{'s' * (count != 1)}; {args.rounds} rounds of {args.seconds:g} s")
         rows = []
         for case in todo:
-            got = {key: [r[key] for r in case.rounds[count]] for key in case.rounds[count][0]}
-            figures[f"{case.label} x{count}"] = {k: {"median": statistics.median(v), "min": min(v), "max": max(v)} for k, v in got.items()}
-            cpu = [statistics.median(got[k]) for k in ("envoy", "server", "upstream", "client")]
-            server = middle(got["server"]) if not case.plain else "-"
-            rows.append([case.label, middle(got["rate"]), middle(got["p50"]), middle(got["p99"]), middle(got["envoy"]), server, *cpu[2:]])
+            rounds = case.rounds[count]
+            spread = {key: [r[key] for r in rounds] for key in ("rate", "p50", "p99")}
+            cpu = {key: overall(rounds, key) for key in ("envoy", "server", "upstream", "client")}
+            figures[f"{case.label} x{count}"] = {
+                "cpu_us": cpu,
+                **{k: {"median": statistics.median(v), "range": [min(v), max(v)]} for k, v in spread.items()},
+            }
+            rows.append([case.label, *(middle(v) for v in spread.values()), *("-" if case.plain and k == "server" else v for k, v in cpu.items())])
         table(["", "requests/s", "p50 ms", "p99 ms", "Envoy µs CPU", "server µs CPU", "upstream µs", "client µs"], rows)
     return {"cases": figures, "events": events}
+
+
+def overall(rounds: Sequence[dict[str, float]], key: str) -> float:
+    """The mean of `key` over all requests of all rounds."""
+    return sum(r[key] * r["requests"] for r in rounds) / sum(r["requests"] for r in rounds)
