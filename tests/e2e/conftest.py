@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from extproc.simulator import Simulator
-from tests.e2e.sdks import OpenAI, Anthropic, Sdk
+from tests.e2e.sdks import Anthropic, OpenAI, Sdk
 from tests.e2e.stack import Stack, running_stack
 
 DIALECTS = {"oa": "openai_chat", "ob": "openai_chat", "an": "anthropic_messages", "am": "anthropic_messages", "ge": "gemini"}
@@ -19,7 +19,8 @@ MODELS = {"openai_chat": "gpt-4o", "anthropic_messages": "claude-sonnet-4-5", "g
 # ejection has a test of its own; here it would only let tests disturb each other
 _NO_EJECTION = "{outlier_detection: {enforcing_consecutive_5xx: 0, enforcing_consecutive_gateway_failure: 0, enforcing_success_rate: 0}}"
 _EJECTION = (
-    "{outlier_detection: {consecutive_5xx: 2, consecutive_gateway_failure: 0, interval: 0.2s, base_ejection_time: 0.5s, max_ejection_time: 1s}}"
+    "{outlier_detection: {consecutive_5xx: 2, enforcing_consecutive_5xx: 100, consecutive_gateway_failure: 0, "
+    "interval: 0.2s, base_ejection_time: 0.5s, max_ejection_time: 1s}}"
 )
 
 
@@ -34,7 +35,10 @@ def registry_text(sims: Mapping[str, Simulator], directory: Path) -> str:
         models.append(f"  {name}: {{targets: [{name}], timeouts: {{unary_attempt: 20s, first_token: 20s, stall: 20s, deadline: 25s}}}}")
         models += [f"  {name}-{other}: {{targets: [{name}, {other}]}}" for other in sims if other != name]
         models += [f"  {name}-{other}-complete: {{targets: [{name}, {other}], commit: complete}}" for other in sims if other != name]
+    # its key file is not there at the start
+    providers.append(f'  late: {{kind: openai, url: "{sims["oa"].url}/v1", credential: {{file: {directory}/keys/late}}, envoy: {_NO_EJECTION}}}')
     targets += [
+        "  late: {provider: late, model: gpt-4o-late}",
         "  think: {provider: an, model: claude-sonnet-4-5}",
         "  gem3: {provider: ge, model: gemini-3-pro-preview}",
         "  small: {provider: oa, model: gpt-4o-small, context_window: 8000}",
@@ -52,6 +56,9 @@ def registry_text(sims: Mapping[str, Simulator], directory: Path) -> str:
         "  all-three: {targets: [oa, an, ge]}",
         "  hurried: {targets: [oa, an, ge, ob], timeouts: {unary_attempt: 0.4s, first_token: 0.4s, deadline: 0.9s}, attempts: {wait_at_most: 0s}}",
         f"  load: {{targets: [oa, an], {slow}}}",
+        "  large-same: {targets: [oa, ob], timeouts: {unary_attempt: 60s, first_token: 60s, stall: 60s, deadline: 90s}}",
+        "  large-cross: {targets: [oa, an], timeouts: {unary_attempt: 60s, first_token: 60s, stall: 60s, deadline: 90s}}",
+        "  late-an: {targets: [late, an]}",
         "  strict: {targets: [ge], strict: true, aliases: [strict-alias, 'wild-*']}",
     ]
     return "\n".join(

@@ -66,6 +66,11 @@ class LoopThread:
         self.loop.close()
 
 
+def as_traced(request_id: str) -> str:
+    """Without the one digit of a UUID in which Envoy keeps its decision to trace."""
+    return request_id[:14] + request_id[15:] if len(request_id) == 36 and request_id.count("-") == 4 else request_id
+
+
 class Lines:
     """The server's log lines, parsed. `of` waits for the line of one request."""
 
@@ -78,17 +83,18 @@ class Lines:
         with self._news:
             self.raw.append(line)
             parsed = orjson.loads(line)
-            self._by_id[parsed["request_id"]] = parsed
+            self._by_id[as_traced(parsed["request_id"])] = parsed
             self._news.notify_all()
 
     def of(self, request_id: str) -> dict[str, Any]:
         with self._news:
-            assert self._news.wait_for(lambda: request_id in self._by_id, PATIENCE), f"no log line for {request_id}"
-            return self._by_id[request_id]
+            key = as_traced(request_id)
+            assert self._news.wait_for(lambda: key in self._by_id, PATIENCE), f"no log line for {request_id}"
+            return self._by_id[key]
 
 
 class Spans:
-    """The spans that arrived. `until` waits for those of a trace that fulfil a condition."""
+    """The spans that arrived. `until` waits for those of a trace."""
 
     def __init__(self) -> None:
         self.all: list[SpanView] = []
@@ -102,15 +108,11 @@ class Spans:
     def of(self, trace_id: str) -> list[SpanView]:
         return [s for s in self.all if s.trace_id == trace_id]
 
-    def until(self, trace_id: str, enough: Callable[[list[SpanView]], bool], nudge: Callable[[], None]) -> list[SpanView]:
-        """`nudge` is called until `enough`: Envoy sends its spans in batches of five, or after five seconds."""
-        end = time.monotonic() + PATIENCE
-        while time.monotonic() < end:
-            with self._news:
-                if enough(self.of(trace_id)) or self._news.wait_for(lambda: enough(self.of(trace_id)), 0.3):
-                    return self.of(trace_id)
-            nudge()
-        return self.of(trace_id)
+    def until(self, trace_id: str, count: int) -> list[SpanView]:
+        """The spans of a trace as soon as there are `count`, or what there is when it takes too long (Envoy sends every second)."""
+        with self._news:
+            self._news.wait_for(lambda: len(self.of(trace_id)) >= count, PATIENCE / 2)
+            return self.of(trace_id)
 
 
 @dataclass
