@@ -55,7 +55,7 @@ def decode_block(block: dict[str, JSON], where: str, losses: Losses) -> Block:
     known = _KNOWN.get(kind) if isinstance(kind, str) else None
     if known is None:
         return Foreign(NAME, str(kind), block, cache_mark(block))
-    for name in block.keys() - known:
+    for name in (m for m in block if m not in known):
         if block[name] is not None and not (name == "caller" and block[name] == _DIRECT):
             losses.member(name, str(kind))
     if kind == "text":

@@ -81,7 +81,7 @@ def _messages(rest: dict[str, JSON], losses: Losses) -> list[Message]:
         role = _ROLES.get(str(message.get("role"))) if isinstance(message, dict) else None
         if role is None:
             raise BadRequestError("a message must be an object whose role is user, assistant or system", param=f"messages.{place}")
-        for name in message.keys() - {"role", "content"}:
+        for name in (m for m in message if m not in {"role", "content"}):
             losses.member(name, "message")
         messages.append(Message(role, decode_content(message.get("content"), f"messages.{place}.content", losses)))
     return messages
@@ -99,7 +99,7 @@ def _tools(tools: list[JSON], losses: Losses) -> list[Tool | ForeignTool]:
         name, description, schema = tool.get("name"), tool.get("description"), tool.get("input_schema")
         if not isinstance(name, str):
             raise BadRequestError("a tool must have a name", param=f"tools.{place}.name")
-        for member in tool.keys() - _TOOL:
+        for member in (m for m in tool if m not in _TOOL):
             if tool[member] is not None:
                 losses.member(member, "tool")
         strict = tool.get("strict")
@@ -162,7 +162,7 @@ def _thinking(rest: dict[str, JSON], out: Request, losses: Losses) -> None:
     display = thinking.get("display")
     if display in {"summarized", "omitted"}:
         reasoning.show = display == "summarized"
-    for name in thinking.keys() - {"type", "budget_tokens", "display"}:
+    for name in (m for m in thinking if m not in {"type", "budget_tokens", "display"}):
         if thinking[name] is not None:
             losses.member(name, "thinking")
 

@@ -40,7 +40,7 @@ def decode_response(body: bytes) -> Response:
     if not isinstance(content, list) or not isinstance(word, str):
         raise UpstreamFormatError("the provider's answer is not a message")
     losses = Losses()
-    for name in parsed.keys() - _KNOWN:
+    for name in (m for m in parsed if m not in _KNOWN):
         if parsed[name] is not None:
             losses.add(f"dropped:{name}" if name in {"container", "context_management"} else "dropped:unknown_member", name[:64])
     finish, detail = decode_finish(word, parsed.get("stop_details"))

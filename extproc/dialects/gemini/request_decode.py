@@ -195,7 +195,7 @@ class _Contents:
             texts = {thought.text for thought in thoughts}
             blocks[:] = [b for b in blocks if not (isinstance(b, Thinking) and b.opaque is None and b.text in texts)]
             blocks.extend(thoughts)
-        for member in call.keys() - {"id", "name", "args"}:
+        for member in (m for m in call if m not in {"id", "name", "args"}):
             self._losses.member(member, f"{where}.functionCall")
         args = call.get("args")
         blocks.append(ToolCall(call_id, name, "" if args is None else raw_json(args, BadRequestError), foreign or opaque))
@@ -214,7 +214,7 @@ class _Contents:
                 self._losses.member("parts", f"{where}.functionResponse")
             else:
                 content.append(self._media(kind, part[kind], where))
-        for member in result.keys() - {"id", "name", "response", "parts"}:
+        for member in (m for m in result if m not in {"id", "name", "response", "parts"}):
             self._losses.member(member, f"{where}.functionResponse")
         return ToolResult(call_id, content, name, is_error)
 

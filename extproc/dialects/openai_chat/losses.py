@@ -22,7 +22,7 @@ class Losses(list[Loss]):
 
     def unknown(self, where: str, value: dict[str, JSON], known: frozenset[str]) -> None:
         """The members of `value` that are not `known` and say something."""
-        for name in value.keys() - known:
+        for name in (m for m in value if m not in known):
             if value[name] not in (None, [], {}, ""):
                 self.member(name, where)
 

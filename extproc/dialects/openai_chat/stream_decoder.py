@@ -22,6 +22,7 @@ from extproc.core.ir import (
     End,
     Event,
     Finish,
+    FinishReason,
     Foreign,
     Loss,
     MessageStart,
@@ -202,6 +203,9 @@ class ChatStreamDecoder:
         for call in self._calls:
             self._stop_call(call, out)
         reason, detail = decode_finish(word, called=bool(self._calls), refused=self._refused)
+        stop = choice.get("stop_reason")
+        if isinstance(stop, str) and reason is FinishReason.STOP:
+            return Finish(FinishReason.STOP_SEQUENCE, stop, detail)
         return Finish(reason, detail=detail)
 
     def _delta(self, delta: dict[str, JSON], out: list[Event]) -> None:

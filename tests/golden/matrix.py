@@ -1,0 +1,142 @@
+"""The golden matrix: every case here, between every client dialect and every upstream, as data.
+
+    requests/<client>/<case>.json   -> <case>.<target>.golden.json   what the provider would get, or why it would get nothing
+    responses/<upstream>/<case>.json -> <case>.<client>.golden.json  the provider's whole answer for a client of another dialect
+    streams/<upstream>/<case>.sse   -> <case>.<client>.golden.sse    the provider's stream for a client of another dialect
+
+A dialect more is a folder more, and an entry in `TARGETS` or `CLIENTS`. The cases are written by hand. The goldens are written by
+`python -m tests.golden --write`, and their difference is what a reviewer reads. Everything goes through the code that serves requests: the
+chain's filter, `stages.upstream.encode`, `stages.pipes`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from extproc.core import jsonedit
+from extproc.core.dialect import Facts, Reply
+from extproc.core.errors import ApiError
+from extproc.core.ir import Loss
+from extproc.dialects.catalog import DIALECTS
+from extproc.providers.kinds import KINDS
+from extproc.registry.types import Provider, Target
+from extproc.routing.chain import lacking
+from extproc.stages import pipes, upstream
+
+FOLDER = Path(__file__).parent
+MARK = ".golden."
+CLIENTS = ("openai_chat", "anthropic_messages")
+
+
+def _target(name: str, kind: str, facts: Facts) -> Target:
+    provider = Provider(name=name, kind=KINDS[kind], scheme="https", host="host", port=443, base_path="", credentials=(), quirks=facts.quirks)
+    return Target(name, provider, facts.model, facts, {})
+
+
+TARGETS: dict[str, Target] = {
+    t.name: t
+    for t in (
+        _target("openai_chat", "openai", Facts("gpt-4o", "openai", 16384, 128000)),
+        _target("openai_chat-reasoning", "openai", Facts("gpt-5", "openai", 128000, 400000)),
+        _target("openai_chat-compatible", "openai-compatible", Facts("some/model", "openai-compatible", quirks=KINDS["openai-compatible"].quirks)),
+        _target("anthropic_messages", "anthropic", Facts("claude-sonnet-4-5", "anthropic", 64000, 200000)),
+        _target("anthropic_messages-adaptive", "anthropic", Facts("claude-opus-4-7", "anthropic", 128000, 1000000)),
+        _target("gemini", "gemini", Facts("gemini-2.5-flash", "gemini", 65536, 1048576)),
+        _target("gemini-3", "gemini", Facts("gemini-3-flash-preview", "gemini", 65536, 1048576)),
+    )
+}
+"""Three reference targets, named by their dialect, and models of the same dialects that take other parameters."""
+
+_BY_MODEL = ("full", "thinking", "prefill", "knobs", "output", "tools_loop")
+"""Cases, by the start of their name, that come out otherwise for other models of one dialect: only they go to all targets."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One input, and one dialect that it is turned into."""
+
+    kind: str
+    source: str
+    name: str
+    to: str
+
+    @property
+    def input(self) -> Path:
+        return FOLDER / self.kind / self.source / f"{self.name}.{'sse' if self.kind == 'streams' else 'json'}"
+
+    @property
+    def golden(self) -> Path:
+        return self.input.with_name(f"{self.name}.{self.to}{MARK}{'sse' if self.kind == 'streams' else 'json'}")
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.source}/{self.name}>{self.to}"
+
+
+def cases() -> Iterator[Case]:
+    """All of them, in a stable order."""
+    for kind in ("requests", "responses", "streams"):
+        for path in sorted((FOLDER / kind).glob("*/*")):
+            if MARK in path.name:
+                continue
+            source, name = path.parent.name, path.name.rpartition(".")[0]
+            if kind == "requests":
+                goals = [t for t in TARGETS if "-" not in t or name.startswith(_BY_MODEL)]
+            else:
+                goals = [client for client in CLIENTS if client != source]
+            yield from (Case(kind, source, name, to) for to in goals)
+
+
+def _losses(losses: list[Loss]) -> list[str]:
+    return [f"{loss.code} ({loss.detail})" if loss.detail else loss.code for loss in losses]
+
+
+def request(case: Case) -> tuple[Any, bytes | None, list[Loss]]:
+    """(the golden, the wire body if there is one, the losses)."""
+    raw = case.input.read_bytes()
+    client, target = DIALECTS[case.source], TARGETS[case.to]
+    dialect = DIALECTS[target.provider.kind.dialect]
+    body = jsonedit.load(raw)
+    missing = lacking(target, client, dialect, client.needs(body))
+    if missing:
+        return {"refused": {"lacks": missing}}, None, []
+    stream = body.get("stream") is True
+    try:
+        built = upstream.build(raw, body, client=client, upstream=dialect, target=target, facts=target.facts, stream=stream)
+    except ApiError as error:
+        return {"refused": {"kind": error.kind.value, "message": error.message, "param": error.param}}, None, []
+    shown = {"path": built.path, "headers": built.headers, "losses": _losses(built.losses), "request": json.loads(built.body)}
+    return shown, built.body, built.losses
+
+
+REPLY = Reply("reply-id", 1_700_000_000, "shown-model")
+
+
+def response(case: Case) -> tuple[Any, bytes, list[Loss]]:
+    """(the golden, the client's body, the losses)."""
+    client, dialect = DIALECTS[case.to], DIALECTS[case.source]
+    try:
+        body, _, seen = pipes.translate_whole(case.input.read_bytes(), client, dialect, REPLY, stream=False)
+    except ApiError as error:
+        status, body = client.encode_error(error)
+        return {"error": {"kind": error.kind.value, "status": status}, "response": json.loads(body)}, body, []
+    return {"losses": _losses(seen.losses), "finish": seen.finish, "response": json.loads(body)}, body, seen.losses
+
+
+def stream(case: Case) -> tuple[bytes, list[Loss]]:
+    """(the client's bytes, the losses)."""
+    pipe = pipes.TranslatedStream(DIALECTS[case.to], DIALECTS[case.source], REPLY)
+    return pipe.feed(case.input.read_bytes(), end=True), pipe.seen.losses
+
+
+def golden(case: Case) -> bytes:
+    """The golden's bytes. A stream's losses stand behind it as a comment."""
+    if case.kind == "streams":
+        out, losses = stream(case)
+        return out + b"".join(b": loss %b\n" % line.encode() for line in _losses(losses))
+    shown = request(case)[0] if case.kind == "requests" else response(case)[0]
+    # the standard library: it keeps numbers of any size
+    return json.dumps(shown, ensure_ascii=False, indent=2).encode() + b"\n"

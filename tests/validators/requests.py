@@ -1,0 +1,21 @@
+"""What providers get, judged by third-party schemas. A dialect more is one entry more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.validators.anthropic_types import check_messages_request
+from tests.validators.gemini_discovery import check_request
+from tests.validators.openai_types import check_chat_request
+
+
+def _gemini(body: bytes) -> None:
+    check_request(body)
+
+
+REQUESTS: dict[str, Callable[[bytes], None]] = {
+    "openai_chat": check_chat_request,
+    "anthropic_messages": check_messages_request,
+    "gemini": _gemini,
+}
+"""Each raises something of pydantic's, or an `AssertionError`, for a body that the published schema does not allow."""
