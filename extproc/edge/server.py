@@ -27,9 +27,12 @@ from extproc.edge.books import Books
 from extproc.edge.call import Call
 from extproc.stages import answers
 from extproc.stages.attempt import AttemptExchange
+from extproc.stages.operations import OPENAI
 from extproc.stages.route import RouteExchange
 from extproc.stages.services import Services
 from extproc.telemetry.record import Outcome
+from extproc.telemetry.traceparent import parse_traceparent
+from extproc.telemetry.tracing import ChatSpan
 
 log = logging.getLogger(__name__)
 
@@ -74,9 +77,7 @@ class Server:
                 self._server.add_insecure_port(address)
             except RuntimeError:
                 # grpc's own text is the whole of its core's error, on many lines
-                raise OSError(
-                    errno.EADDRNOTAVAIL, "cannot listen here (no such directory, no right to write, or a path of over 107 bytes)", address
-                ) from None
+                raise OSError(errno.EADDRNOTAVAIL, "cannot listen here: no directory, no right, or over 107 bytes long", address) from None
         await self._server.start()
 
     async def stop(self, grace: float) -> None:
@@ -114,6 +115,11 @@ class Server:
         try:
             async for message in requests:
                 self._ends.feed(message)
+        except asyncio.CancelledError:
+            if not self._draining:
+                raise
+            # gRPC sends no status for a cancelled handler, and would wait for this call
+            task.uncancel()
         finally:
             self._access_logs.discard(task)
         return pb.StreamAccessLogsResponse()
@@ -163,17 +169,11 @@ class Server:
     def _fault(self, exchange: Exchange, bug: Exception) -> list[Action]:
         """A bug of ours: a JSON 500 with the trace id while nothing has been sent, else the client's stream is reset."""
         streaming = exchange.state is State.STREAMING
-        span = ""
-        dialect = "openai_chat"
+        plan = exchange.plan if isinstance(exchange, RouteExchange | AttemptExchange) else None
+        dialect = plan.dialect if plan is not None else OPENAI
         if isinstance(exchange, RouteExchange):
-            plan = exchange.plan
             dialect = exchange.record.client_dialect or dialect
-        else:
-            plan = exchange.plan if isinstance(exchange, AttemptExchange) else None
-            dialect = plan.dialect if plan is not None else dialect
-        if plan is not None:
-            span = plan.span
-        trace_id = span.split("-")[1] if span.count("-") == 3 else (plan.rid if plan is not None else "")
+        trace_id = _trace_id(exchange)
         # the text of an exception may quote a prompt: only where it happened is logged
         frames = [f"{f.filename.rpartition('/extproc/')[2]}:{f.lineno} {f.name}" for f in traceback.extract_tb(bug.__traceback__)]
         log.error("a bug in the server failed a request", extra={"exception": type(bug).__name__, "frames": frames, "trace_id": trace_id})
@@ -185,6 +185,18 @@ class Server:
             return [Abort("internal error")]
         client = self._services.dialects[dialect]
         return [answers.immediate(client, error, "llm_internal", final=isinstance(exchange, AttemptExchange)), Finish()]
+
+
+def _trace_id(exchange: Exchange) -> str:
+    """What a client can quote and an operator can find: the trace's id, without tracing Envoy's request id."""
+    if isinstance(exchange, RouteExchange):
+        context = exchange.span.context if isinstance(exchange.span, ChatSpan) else None
+        return context.trace_id if context is not None else exchange.record.request_id
+    plan = exchange.plan if isinstance(exchange, AttemptExchange) else None
+    if plan is None:
+        return ""
+    span = parse_traceparent(plan.span)
+    return span.trace_id if span is not None else plan.rid
 
 
 def _passes(exchange: Exchange) -> bool:
