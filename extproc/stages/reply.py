@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from extproc.core.dialect import Dialect, Reply
 from extproc.core.errors import STATUS, ApiError, ErrorKind, kind_of_status
-from extproc.core.exchange import Abort, Action, Arm, BodyEvent, Continue, HeadersEvent, Kind, Mode, State, Tick
+from extproc.core.exchange import Abort, Action, Arm, BodyEvent, Continue, Finish, HeadersEvent, Kind, Mode, State, Tick
 from extproc.core.headers import RESPONSE_REMOVED
 from extproc.core.plan import AttemptNote, attempt_notes
 from extproc.core.verdict import ACTION
@@ -49,7 +49,7 @@ class ReplyStage(RequestExchange):
         note = self.notes[-1] if self.notes else None
         if self.winner is None or note is None:
             error = ApiError(ErrorKind.INTERNAL, "the answer came from a cluster that no target of the registry has")
-            return self._replace(error, Outcome.INTERNAL_ERROR)
+            return self._instead(error, Outcome.INTERNAL_ERROR)
         self._share_health()
         self.record.losses = list(note.losses)
         status = int(event.headers.get(":status", "0") or 0)
@@ -181,16 +181,24 @@ class ReplyStage(RequestExchange):
         """The last word of the chain is an error."""
         error = note.error() if note.kind else ApiError(ErrorKind.UPSTREAM, f"the provider answered with status {status}")
         if ACTION[error.kind] not in (Verdict.STOP, Verdict.LARGER):
-            return self._replace(answers.for_client(error, self.notes, expose=self.services.options.expose), Outcome.EXHAUSTED)
+            return self._instead(answers.for_client(error, self.notes, expose=self.services.options.expose), Outcome.EXHAUSTED)
         if upstream.name == self.client.name and status >= 400:
             # the provider's own words in the client's own dialect: nothing to add
             self.state = State.DONE
             self.end(Outcome.REJECTED, status, error)
             return [Arm(DEADLINE, None), Continue(Kind.RESPONSE_HEADERS, set=self.exposed(), remove=list(RESPONSE_REMOVED))]
-        return self._replace(error, Outcome.REJECTED)
+        return self._instead(error, Outcome.REJECTED)
+
+    def _instead(self, error: ApiError, outcome: Outcome) -> list[Action]:
+        """Send `error` and drop the provider's answer with its headers. At once: its body may be slow to end, or never end."""
+        answer = answers.immediate(self.client, error, f"llm_{outcome.value}")
+        answer.headers += self.exposed()
+        self.state = State.DONE
+        self.end(outcome, answer.status, error)
+        return [Arm(DEADLINE, None), answer, Finish()]
 
     def _replace(self, error: ApiError, outcome: Outcome) -> list[Action]:
-        """Drop what was going to the client and send `error` instead."""
+        """Say `error` in place of an answer that Envoy or an attempt gave itself, which is whole already."""
         answer = answers.immediate(self.client, error, "")
         self.state = State.DONE
         self.end(outcome, answer.status, error)

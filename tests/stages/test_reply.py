@@ -7,8 +7,8 @@ from typing import Any
 import orjson
 import pytest
 
-from extproc.core.exchange import Abort, Arm, Closed, Continue, HeadersEvent, Immediate, Kind, Mode, State, Tick
-from extproc.registry.types import Timeouts
+from extproc.core.exchange import Abort, Arm, Closed, Continue, Finish, HeadersEvent, Immediate, Kind, Mode, State, Tick
+from extproc.registry.types import Attempts, Timeouts
 from extproc.stages.route import RouteExchange
 from extproc.stages.services import Options
 from extproc.telemetry.record import Outcome
@@ -183,18 +183,14 @@ def test_the_providers_own_words_pass_where_the_dialect_is_the_clients() -> None
 
 def test_a_providers_400_is_said_in_the_clients_envelope() -> None:
     _, actions = failed(400, orjson.dumps({"error": {"message": "bad", "type": "invalid_request_error", "param": "n", "code": None}}), CLAUDE)
-    answer = of_type(actions, Continue)
-    assert answer.replace
-    assert answer.body is not None
-    error = orjson.loads(answer.body)
+    error = orjson.loads(of_type(actions, Immediate).body)
     assert (error["type"], error["error"]["type"]) == ("error", "invalid_request_error")
 
 
 def test_a_used_up_chain_lists_its_attempts() -> None:
     exchange, actions = failed(503, OVERLOADED)
-    answer = of_type(actions, Continue)
-    assert dict(answer.set)[":status"] == "503"
-    assert answer.body is not None
+    answer = of_type(actions, Immediate)
+    assert (answer.status, dict(answer.headers)["x-llm-attempts"]) == (503, "2")
     assert "2 attempts: 1 a: 503" in orjson.loads(answer.body)["error"]["message"]
     assert exchange.record.outcome is Outcome.EXHAUSTED
     assert [a.status for a in exchange.record.attempts] == [503, 503]
@@ -202,13 +198,29 @@ def test_a_used_up_chain_lists_its_attempts() -> None:
 
 def test_all_limited_says_when_to_come_back() -> None:
     _, actions = failed(429, OVERLOADED, retry_after="40")
-    headers = dict(of_type(actions, Continue).set)
-    assert (headers[":status"], headers["retry-after"]) == ("429", "40")
+    answer = of_type(actions, Immediate)
+    assert (answer.status, dict(answer.headers)["retry-after"]) == (429, "40")
 
 
 def test_our_own_refused_key_is_not_the_clients_401() -> None:
     _, actions = failed(401, OVERLOADED)
-    assert dict(of_type(actions, Continue).set)[":status"] == "502"
+    assert of_type(actions, Immediate).status == 502
+
+
+def test_a_failure_is_answered_without_waiting_for_the_providers_body_and_without_its_headers() -> None:
+    trip = Journey(World(registry(target("a"), attempts=Attempts(total=1))))
+    request = chat(stream=True)
+    exchange = trip.route(request)
+    attempt = trip.attempt(1, request)
+    trip.take(attempt.handle(trip.response(200, "text/event-stream")))
+    # the error is the first event, and the provider keeps the stream open
+    trip.take(attempt.handle(piece(b'data: {"error":{"message":"busy","type":"server_error","code":503}}\n\n')))
+    actions = exchange.handle(trip.response(200, "text/event-stream", location="http://inside", x_should_retry="false"))
+    answer = of_type(actions, Immediate)
+    assert answer.status == 503
+    assert answer.details.startswith("llm_"), "the mappers of Envoy's own answers leave it alone"
+    assert isinstance(actions[-1], Finish)
+    assert {"location", "x-should-retry"}.isdisjoint(dict(answer.headers))
 
 
 def test_envoys_own_answer_is_not_read_as_the_providers() -> None:
