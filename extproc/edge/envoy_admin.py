@@ -1,7 +1,8 @@
 """Reads Envoy's admin socket: which clusters are active, and which outlier detection has ejected.
 
 Envoy still uses an ejected single-host cluster when it is chosen, so leaving it out is the chain builder's work. A cluster with several addresses
-counts as ejected when all of them are. Polled a few times a second while requests come in, rarely when none do; an Envoy that does not answer
+counts as ejected when all of them are, and so does one without any (its name does not resolve): Envoy would answer 503 by itself, for good, without
+a second try. Polled a few times a second while requests come in, rarely when none do; an Envoy that does not answer
 changes nothing: the last known state stays.
 """
 
@@ -33,7 +34,7 @@ def read_clusters(document: bytes) -> tuple[frozenset[str], frozenset[str]]:
             name = status["name"]
             active.add(name)
             hosts: list[dict[str, Any]] = status.get("host_statuses", [])
-            if hosts and all(any(h.get("health_status", {}).get(flag) for flag in _EJECTED) for h in hosts):
+            if all(any(h.get("health_status", {}).get(flag) for flag in _EJECTED) for h in hosts):
                 ejected.add(name)
     except (AttributeError, KeyError, TypeError, orjson.JSONDecodeError) as error:
         raise ValueError(f"not a list of clusters: {error}") from None
