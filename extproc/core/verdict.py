@@ -89,8 +89,9 @@ def decide(
 ) -> Verdict:
     """The verdict on the attempt at `made[-1]`.
 
-    `made` are the clusters tried so far, this one included; `standing` the successors that the chain holds now; `total` attempts in all.
-    `siblings(cluster)`: another key of the same target? `larger(cluster)`: does it take longer prompts than this target?
+    `made` are the clusters tried so far, this one included; `standing` the successors that the chain holds now; `total` attempts in all;
+    `wait` the longest pause in seconds that is worth it. `siblings(cluster)`: another key of the same target? `larger(cluster)`: does it take
+    longer prompts than this target?
     """
     here = made[-1]
     action = ACTION[error.kind]
@@ -111,9 +112,10 @@ def decide(
         cool_down, alarm = max(KEY_COOL_DOWN, retry_after), True
     elif action is Action.WAIT:
         order = keys + others
-        if not keys and retry_after <= wait and repeats < same and left > 0 and (retry_after > 0 or not others):
+        pause = max(1, -int(-retry_after // 1))
+        if not keys and pause <= wait and repeats < same and left > 0 and (retry_after > 0 or not others):
             order = [here, *others]
-            backoff = max(1, -int(-retry_after // 1))
+            backoff = pause
         else:
             cool_down = retry_after
     elif action is Action.SAME and repeats < same and left > 0:

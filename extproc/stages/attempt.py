@@ -226,7 +226,8 @@ class AttemptExchange(Exchange):
             standing=self._chain[note.n :],
             total=plan.total,
             same=plan.same,
-            wait=min(plan.wait, plan.deadline_at - self._services.wall()),
+            # Envoy draws up to 1.5 times the pause, and the answer behind it needs time too
+            wait=min(plan.wait, (plan.deadline_at - self._services.wall()) / 2),
             siblings=lambda c: c != note.cluster and self._registry.cluster_target(c) is target,
             larger=self._larger,
         )

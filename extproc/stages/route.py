@@ -24,6 +24,8 @@ from extproc.telemetry.record import Outcome
 
 PER_TRY_GRACE = 0.25
 """Seconds by which Envoy's own per-try limit is longer than ours: where both could act, the stage's verdict should."""
+LONGEST_CHAIN = 12
+"""Clusters: the plan with its chain stays under 2 KB, which Envoy repeats in every message."""
 DEADLINE_GRACE = 1.0
 """Seconds by which Envoy's route time-out outlasts our deadline; it only acts if this process hangs."""
 
@@ -91,7 +93,8 @@ class RouteExchange(ReplyStage):
         record.commit, record.registry = model.commit.value, self.registry.digest
         chain = chains.build(model, self.registry.targets, services.dialects, client, client.needs(body), services.health, services.random)
         clusters = self._lossless(raw, body, chain.clusters, name) if model.strict else chain.clusters
-        clusters = clusters[: model.attempts.total]
+        # longer than the attempts that are allowed: a failure may pick a sibling key or a larger window from behind
+        clusters = clusters[:LONGEST_CHAIN]
         plan = self._planned(model, name, stream, clusters)
         self.here = services.under_way[plan.key] = UnderWay(body)
         self.wishes = client.wishes(body)

@@ -86,6 +86,11 @@ def test_a_long_retry_after_goes_on_and_cools_the_target_down() -> None:
     assert (found.retry, found.successors, found.backoff, found.cool_down) == (True, None, 0, 20.0)
 
 
+@pytest.mark.parametrize(("after", "wait"), [(4.2, 4.5), (None, 0.0), (0.3, 0.5)])
+def test_a_pause_in_whole_seconds_is_never_longer_than_allowed(after: float | None, wait: float) -> None:
+    assert verdict(K.RATE_LIMITED, "a", "", retry_after=after, wait=wait).backoff == 0
+
+
 def test_a_limited_last_target_without_a_word_is_asked_once_more() -> None:
     found = verdict(K.RATE_LIMITED, "ba", "")
     assert (found.retry, found.successors, found.backoff) == (True, ["a"], 1)

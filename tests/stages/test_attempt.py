@@ -109,6 +109,26 @@ def test_429_with_a_long_retry_after_goes_on_and_cools_down() -> None:
     assert attempt_notes(trip.metadata)[0].cool_down == 60.0
 
 
+def test_a_pause_that_the_deadline_has_no_room_for_goes_on_instead() -> None:
+    """Envoy draws up to 1.5 times the pause: at the deadline the client would get a 504 although b was never asked."""
+    trip, exchange = sent(made=registry(target("a"), target("b"), timeouts=Timeouts(deadline=5.0)))
+    headers = retry(fed(trip, exchange, trip.response(429, retry_after="4"), piece(ERROR, end=True)))
+    assert headers == {"x-llm-retry": "wait"}
+    assert trip.chain == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "successor"), [(429, "rate_limit_exceeded", "a@y"), (401, "invalid_api_key", "a@y"), (400, "context_length_exceeded", "large")]
+)
+def test_a_successor_may_stand_behind_the_allowed_attempts(status: int, code: str, successor: str) -> None:
+    made = registry(target("a", keys=("x", "y"), window=9), target("b", window=9), target("large", window=99), attempts=Attempts(total=2))
+    trip, exchange = sent(made=made)
+    assert trip.chain == ["a@x", "b", "large", "a@y"]
+    body = orjson.dumps({"error": {"message": "no", "type": "x", "param": None, "code": code}})
+    fed(trip, exchange, trip.response(status), piece(body, end=True))
+    assert trip.chain[1] == successor
+
+
 def test_a_refused_key_is_an_alarm() -> None:
     trip, exchange = sent()
     fed(trip, exchange, trip.response(401), piece(ERROR, end=True))

@@ -8,6 +8,7 @@ import pytest
 from extproc.core.exchange import Arm, Continue, Immediate, State
 from extproc.core.plan import NAMESPACE, Plan
 from extproc.registry.types import Attempts, Commit, Timeouts
+from extproc.stages.route import LONGEST_CHAIN
 from extproc.stages.services import Options
 from extproc.telemetry.record import Outcome
 from tests.stages.world import Journey, World, chat, of_type, registry, request_body, request_headers, target
@@ -121,9 +122,17 @@ def test_what_is_answered_whole_takes_the_whole_route(stream: bool, commit: Comm
     assert headers["x-envoy-upstream-rq-timeout-ms"] == "10000"
 
 
-def test_the_chain_is_no_longer_than_the_attempts() -> None:
-    _, plan, chain = routed(chat(), attempts=Attempts(total=1))
-    assert (plan.total, chain) == (1, ["a"])
+def test_the_chain_is_longer_than_the_attempts_so_that_a_failure_can_choose() -> None:
+    headers, plan, chain = routed(chat(), attempts=Attempts(total=1))
+    assert (plan.total, chain) == (1, ["a", "b"])
+    assert headers["x-envoy-max-retries"] == "0"
+
+
+def test_the_chain_is_bounded() -> None:
+    many = World(registry(*(target(f"t{i}", keys=("x", "y")) for i in range(20))))
+    trip = Journey(many)
+    trip.route(chat())
+    assert trip.chain == [f"t{i}@x" for i in range(LONGEST_CHAIN)]
 
 
 def test_the_deadline_is_armed() -> None:
