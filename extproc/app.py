@@ -169,8 +169,7 @@ def _reloader(options: ServeOptions, services: Services, admin: EnvoyAdmin | Non
         return services.health.active
 
     write_files = envoy_writer(options.envoy, options.envoy_dir, options.envoy_binary) if options.envoy is not None else None
-    longest = max(m.timeouts.deadline for m in services.snapshots.current.models.values())
-    return Reloader(options.registry, services.snapshots, write_files, active, settle=longest + 5.0)
+    return Reloader(options.registry, services.snapshots, write_files, active, settle=5.0, count_updates=admin.cluster_updates if admin else None)
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:

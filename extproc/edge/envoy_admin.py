@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import orjson
 
+from extproc.edge.reload import Updates
 from extproc.routing.health import Health
 
 log = logging.getLogger(__name__)
@@ -72,13 +73,14 @@ class EnvoyAdmin:
         self._health.active, self._health.ejected = active, ejected
         return True
 
-    async def stat(self, name: str) -> int | None:
-        """One counter or gauge of Envoy's, None if it cannot be read."""
+    async def cluster_updates(self) -> Updates | None:
+        """How many updates of the clusters Envoy has taken and refused; None if it does not say."""
+        params = {"filter": r"^cluster_manager\.cds\.update_(success|rejected)$", "format": "json"}
         try:
-            response = await self._client.get("/stats", params={"filter": f"^{name}$", "format": "json"})
-            stats = orjson.loads(response.content)["stats"]
-            return int(stats[0]["value"]) if stats else None
-        except (httpx.HTTPError, OSError, orjson.JSONDecodeError, KeyError, ValueError, IndexError):
+            response = await self._client.get("/stats", params=params)
+            stats = {s["name"].rpartition("_")[2]: int(s["value"]) for s in orjson.loads(response.content)["stats"]}
+            return Updates(stats["success"], stats["rejected"])
+        except (httpx.HTTPError, OSError, orjson.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError):
             return None
 
     async def run(self) -> None:
