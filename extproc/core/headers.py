@@ -42,6 +42,11 @@ def is_safe_segment(name: str) -> bool:
     return _SAFE_SEGMENT.fullmatch(name) is not None and ".." not in name
 
 
+def media_type(headers: Mapping[str, str]) -> str:
+    """The content type without its parameters, "" if there is none."""
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
 def kept(headers: Mapping[str, str]) -> dict[str, str]:
     """The client's headers that travel in the plan."""
     return {name: headers[name][:KEPT_LIMIT] for name in CLIENT_KEPT if name in headers}

@@ -55,6 +55,11 @@ ACTION: dict[ErrorKind, Action] = {
 """Design section 5. Every kind has an entry (a test holds it to that)."""
 
 
+def about_request(kind: ErrorKind) -> bool:
+    """Does the failure lie in the request itself, so that its reason is the client's to read and mend?"""
+    return ACTION[kind] in (Action.STOP, Action.LARGER)
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """The decision on one failed attempt.

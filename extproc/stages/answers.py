@@ -15,7 +15,7 @@ from extproc.core.dialect import Dialect
 from extproc.core.errors import ApiError, ErrorKind
 from extproc.core.exchange import Immediate
 from extproc.core.plan import AttemptNote
-from extproc.core.verdict import ACTION, Action
+from extproc.core.verdict import ACTION, Action, about_request
 from extproc.registry.types import Registry
 from extproc.stages.operations import ANTHROPIC
 from extproc.stages.services import Services
@@ -49,11 +49,10 @@ def _story(notes: Sequence[AttemptNote]) -> str:
 
 def for_client(error: ApiError, notes: Sequence[AttemptNote], *, expose: bool) -> ApiError:
     """The last error of a chain as the client should see it: its own kind where the client can act on it, with the attempts listed."""
-    action = ACTION[error.kind]
-    if action in (Action.STOP, Action.LARGER):
+    if about_request(error.kind):
         return error
     kind, message = error.kind, error.message
-    if action is Action.KEY and kind is not ErrorKind.QUOTA:
+    if ACTION[kind] is Action.KEY and kind is not ErrorKind.QUOTA:
         kind, message = ErrorKind.UPSTREAM, f"the provider refused the gateway's own configuration ({error.kind.value}): {message}"
     elif kind is ErrorKind.INTERNAL:
         kind = ErrorKind.UPSTREAM

@@ -30,7 +30,7 @@ from extproc.core.exchange import (
 )
 from extproc.core.headers import foreign_headers
 from extproc.core.plan import ATTEMPTS_NAMESPACE, NAMESPACE, AttemptNote, Plan, attempt_notes, clusters_of, groups
-from extproc.core.verdict import Verdict, decide
+from extproc.core.verdict import Verdict, about_request, decide
 from extproc.registry.types import Registry, Target
 from extproc.routing.health import Out
 from extproc.stages import answers
@@ -185,13 +185,17 @@ class AttemptExchange(Exchange):
         plan, note = self.plan, self.note
         assert plan is not None
         assert note is not None
-        held = self.state is State.HOLDING
-        past_deadline = self._services.wall() >= plan.deadline_at
-        what = "first token" if plan.stream and not (held and self._judge and self._judge.content) else "rest of its answer"
-        error = ApiError(ErrorKind.TIMEOUT, f"the provider was silent for too long before the {what}")
-        if not held:
+        judge = self._judge
+        if judge is None:
             return []
-        if past_deadline:
+        if note.status >= 400:
+            # its status has said what it means; only its words are missing
+            error = judge.end()
+            assert isinstance(error, ApiError)
+            return self._failed(error, whole=False)
+        what = "first token" if plan.stream and not judge.content else "rest of its answer"
+        error = ApiError(ErrorKind.TIMEOUT, f"the provider was silent for too long before the {what}")
+        if self._services.wall() >= plan.deadline_at:
             self._close_note("final", error)
             return self._end(answers.deadline_passed([*self._earlier, note]), "llm_deadline")
         return self._failed(error)
@@ -214,7 +218,8 @@ class AttemptExchange(Exchange):
         self.state = State.DONE
         return [Arm(LIMIT, None), Continue(Kind.RESPONSE_HEADERS, metadata=self._noted()), Finish()]
 
-    def _failed(self, error: ApiError) -> list[Action]:
+    def _failed(self, error: ApiError, *, whole: bool = True) -> list[Action]:
+        """`whole` False: the provider's words never came to an end, so they cannot be what the client gets."""
         plan, note, target = self.plan, self.note, self.target
         assert plan is not None
         assert note is not None
@@ -234,9 +239,8 @@ class AttemptExchange(Exchange):
         self._learn(verdict, note.cluster)
         self._close_note("retry" if verdict.retry else "final", error)
         note.cool_down, note.action = verdict.cool_down, verdict.action.value
-        if not verdict.retry and error.kind is ErrorKind.TIMEOUT and note.status < 400:
-            # nothing useful would ever flow: answer for the silent provider
-            return self._end(answers.used_up([*self._earlier, note], self._services, error), "llm_exhausted")
+        if not verdict.retry and not whole and about_request(error.kind):
+            return self._end(error, f"llm_{error.kind.value}")
         metadata = self._noted()
         if verdict.successors is not None:
             metadata[NAMESPACE] = {"priority_groups": groups(made + verdict.successors)}

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from extproc.core.dialect import Dialect
 from extproc.core.errors import ApiError, ErrorKind, UpstreamFormatError
+from extproc.core.headers import media_type
 from extproc.core.ir import End, Event, Finish, StreamError, is_content
 
 HELD_FOR_CONTENT = 64 << 10
@@ -132,12 +133,14 @@ class ErrorJudge:
 def judge_for(dialect: Dialect, status: int, headers: Mapping[str, str], *, stream: bool, complete: bool) -> Judge | ApiError:
     """The judge for a response with these headers, or the error that the headers alone prove."""
     encoding = headers.get("content-encoding", "identity").lower()
-    if encoding not in ("", "identity"):
-        return ApiError(ErrorKind.UPSTREAM, f"the provider compressed its answer ({encoding}) although identity was asked for")
+    compressed = encoding not in ("", "identity")
     if status >= 400:
-        return ErrorJudge(dialect, status, headers)
+        # a refusal whose words cannot be read is still a refusal
+        return dialect.decode_error(status, headers, b"") if compressed else ErrorJudge(dialect, status, headers)
+    if compressed:
+        return ApiError(ErrorKind.UPSTREAM, f"the provider compressed its answer ({encoding[:40]}) although identity was asked for")
     if not 200 <= status < 300:
         return ApiError(ErrorKind.UPSTREAM, f"the provider answered with status {status}")
-    if stream and headers.get("content-type", "").partition(";")[0].strip().lower() == dialect.stream_type:
+    if stream and media_type(headers) == dialect.stream_type:
         return StreamJudge(dialect, complete)
     return UnaryJudge(dialect, complete)

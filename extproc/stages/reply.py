@@ -13,10 +13,10 @@ from __future__ import annotations
 from extproc.core.dialect import Dialect, Reply
 from extproc.core.errors import STATUS, ApiError, ErrorKind, kind_of_status
 from extproc.core.exchange import Abort, Action, Arm, BodyEvent, Continue, Finish, HeadersEvent, Kind, Mode, State, Tick
-from extproc.core.headers import RESPONSE_REMOVED
+from extproc.core.headers import RESPONSE_REMOVED, media_type
 from extproc.core.plan import AttemptNote, attempt_notes
-from extproc.core.verdict import ACTION
 from extproc.core.verdict import Action as Verdict
+from extproc.core.verdict import about_request
 from extproc.routing.health import Out
 from extproc.stages import answers
 from extproc.stages.pipes import TranslatedStream, WatchedBody, WatchedStream, translate_whole
@@ -54,8 +54,8 @@ class ReplyStage(RequestExchange):
         self.record.losses = list(note.losses)
         status = int(event.headers.get(":status", "0") or 0)
         upstream = self.services.dialects[self.winner.provider.kind.dialect]
-        if note.verdict == "final" or status >= 400:
-            return self._failure(note, status, upstream)
+        if note.verdict != "pass" or status >= 400:
+            return self._failure(note, event, status, upstream)
         self.record.status = status
         return self._answer(event, upstream)
 
@@ -65,7 +65,7 @@ class ReplyStage(RequestExchange):
         assert plan is not None
         self.last_piece = self.services.monotonic()
         same = upstream.name == self.client.name
-        is_stream = plan.stream and event.headers.get("content-type", "").partition(";")[0].strip().lower() == upstream.stream_type
+        is_stream = plan.stream and media_type(event.headers) == upstream.stream_type
         remove = [n for n in RESPONSE_REMOVED if n in event.headers]
         answer = Continue(Kind.RESPONSE_HEADERS, set=self.exposed(), remove=remove, mode=Mode.STREAMED)
         actions: list[Action] = [Arm(DEADLINE, None), answer]
@@ -177,12 +177,12 @@ class ReplyStage(RequestExchange):
         remove = [n for n in RESPONSE_REMOVED if n in event.headers]
         return [Arm(DEADLINE, None), Continue(Kind.RESPONSE_HEADERS, set=self.exposed(), remove=remove)]
 
-    def _failure(self, note: AttemptNote, status: int, upstream: Dialect) -> list[Action]:
-        """The last word of the chain is an error."""
+    def _failure(self, note: AttemptNote, event: HeadersEvent, status: int, upstream: Dialect) -> list[Action]:
+        """The last word of the chain is an error. Also one that should have been retried, where Envoy had no retry to spare."""
         error = note.error() if note.kind else ApiError(ErrorKind.UPSTREAM, f"the provider answered with status {status}")
-        if ACTION[error.kind] not in (Verdict.STOP, Verdict.LARGER):
+        if not about_request(error.kind):
             return self._instead(answers.for_client(error, self.notes, expose=self.services.options.expose), Outcome.EXHAUSTED)
-        if upstream.name == self.client.name and status >= 400:
+        if upstream.name == self.client.name and status >= 400 and media_type(event.headers) == "application/json":
             # the provider's own words in the client's own dialect: nothing to add
             self.state = State.DONE
             self.end(Outcome.REJECTED, status, error)

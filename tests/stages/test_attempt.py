@@ -166,11 +166,34 @@ def test_silence_before_headers_is_envoys_to_end() -> None:
     assert fed(trip, exchange, Tick("limit")) == []
 
 
-def test_silence_on_the_last_attempt_is_answered_at_once() -> None:
+def test_silence_on_the_last_attempt_is_let_go_with_its_verdict() -> None:
+    """The return stage answers in its place, without waiting for a body."""
     trip, exchange = sent(made=registry(target("a"), attempts=Attempts(total=1)))
     actions = fed(trip, exchange, trip.response(200, "text/event-stream"), Tick("limit"))
+    assert retry(actions) == {}
+    note = attempt_notes(trip.metadata)[0]
+    assert (note.verdict, note.kind) == ("final", "timeout")
+
+
+BAD = orjson.dumps({"error": {"message": "bad", "type": "invalid_request_error", "param": "n", "code": None}})
+
+
+def test_a_refusal_whose_body_never_ends_is_judged_by_its_status_and_not_retried() -> None:
+    trip, exchange = sent()
+    actions = fed(trip, exchange, trip.response(400), piece(BAD), Tick("limit"))
     answer = of_type(actions, Immediate)
-    assert (answer.status, answer.details) == (504, "llm_exhausted")
+    assert (answer.status, answer.details, orjson.loads(answer.body)["error"]["message"]) == (400, "llm_invalid_request", "bad")
+
+
+def test_a_limit_whose_body_never_ends_goes_on() -> None:
+    trip, exchange = sent()
+    assert retry(fed(trip, exchange, trip.response(429, retry_after="60"), piece(b'{"err'), Tick("limit"))) == {"x-llm-retry": "wait"}
+
+
+def test_a_compressed_refusal_is_judged_by_its_status() -> None:
+    trip, exchange = sent()
+    assert retry(fed(trip, exchange, trip.response(400, content_encoding="gzip"))) == {}
+    assert attempt_notes(trip.metadata)[0].kind == "invalid_request"
 
 
 def test_commit_complete_holds_to_the_end_and_retries_a_cut() -> None:

@@ -181,6 +181,25 @@ def test_the_providers_own_words_pass_where_the_dialect_is_the_clients() -> None
     assert exchange.record.outcome is Outcome.REJECTED
 
 
+@pytest.mark.parametrize("content_type", ["text/html; charset=utf-8", "text/plain", ""])
+def test_words_that_no_sdk_can_read_are_put_into_the_envelope(content_type: str) -> None:
+    _, actions = failed(400, b"<html><title>Bad Request</title></html>", content_type=content_type)
+    answer = of_type(actions, Immediate)
+    assert answer.status == 400
+    assert orjson.loads(answer.body)["error"]["type"] == "invalid_request_error"
+
+
+def test_an_attempt_that_envoy_had_no_retry_for_is_a_failure_whatever_its_status() -> None:
+    trip = Journey(World(registry(target("a"), target("b"))))
+    request = chat()
+    exchange = trip.route(request)
+    attempt = trip.attempt(1, request)
+    trip.take(attempt.handle(trip.response(200)))
+    marked = trip.take(attempt.handle(piece(b'{"error":{"message":"busy","code":503}}', end=True)))
+    assert "x-llm-retry" in dict(of_type(marked, Continue).set)
+    assert of_type(exchange.handle(trip.response(200)), Immediate).status == 503
+
+
 def test_a_providers_400_is_said_in_the_clients_envelope() -> None:
     _, actions = failed(400, orjson.dumps({"error": {"message": "bad", "type": "invalid_request_error", "param": "n", "code": None}}), CLAUDE)
     error = orjson.loads(of_type(actions, Immediate).body)
