@@ -1,38 +1,237 @@
-"""What Envoy's list of clusters says about them."""
+"""What Envoy's admin socket says about clusters, and an Envoy that says nothing, nonsense, or something again."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
-from extproc.edge.envoy_admin import read_clusters
+from extproc.edge import envoy_admin
+from extproc.edge.envoy_admin import EnvoyAdmin, read_clusters
+from extproc.edge.reload import Updates
+from extproc.routing.health import Health, Out
+from tests.edge.envoys_side import go
+from tests.envoy_process import short_directory
+
+HEALTHY = {"eds_health_status": "HEALTHY"}
+EJECTED = {"failed_outlier_check": True, "eds_health_status": "HEALTHY"}
 
 
-def listed(**clusters: list[dict[str, Any]] | None) -> bytes:
-    """Clusters with the health of their hosts; None: Envoy leaves the member out where there are no hosts."""
-    statuses = [
-        {"name": name} if hosts is None else {"name": name, "host_statuses": [{"health_status": h} for h in hosts]}
-        for name, hosts in clusters.items()
-    ]
-    return orjson.dumps({"cluster_statuses": statuses})
+def cluster(name: str, *hosts: dict[str, Any]) -> dict[str, Any]:
+    """As Envoy 1.40 prints it, shortened where it repeats itself."""
+    return {
+        "name": name,
+        "added_via_api": True,
+        "success_rate_ejection_threshold": {},
+        "host_statuses": [
+            {
+                "address": {"socket_address": {"address": f"10.0.0.{n}", "port_value": 443}},
+                "stats": [{"name": "cx_connect_fail"}, {"type": "GAUGE", "name": "cx_active", "value": "1"}],
+                "health_status": health,
+                "weight": 1,
+                "hostname": f"{name}.test",
+                "locality": {},
+                "local_origin_success_rate": {},
+            }
+            for n, health in enumerate(hosts)
+        ],
+        "circuit_breakers": {"thresholds": [{"priority": "DEFAULT", "max_connections": 1024}]},
+        "observability_name": name,
+    }
 
 
-def test_a_cluster_is_out_when_none_of_its_hosts_is_in() -> None:
-    out = {"failed_outlier_check": True, "eds_health_status": "HEALTHY"}
-    sick = {"failed_active_health_check": True}
-    active, ejected = read_clusters(listed(a=[{}], b=[out], c=[out, {}], d=[out, sick]))
-    assert active == {"a", "b", "c", "d"}
-    assert ejected == {"b", "d"}
+def document(*clusters: dict[str, Any]) -> bytes:
+    return orjson.dumps({"cluster_statuses": list(clusters)})
 
 
-def test_a_cluster_whose_name_does_not_resolve_is_out() -> None:
-    """It has no hosts, and an attempt there would be Envoy's own final 503."""
-    assert read_clusters(listed(a=None, b=[], c=[{}]))[1] == {"a", "b"}
+def test_clusters_that_envoy_lists_are_active() -> None:
+    active, ejected = read_clusters(document(cluster("a@k1", HEALTHY), cluster("b", HEALTHY, HEALTHY)))
+    assert active == {"a@k1", "b"}
+    assert ejected == frozenset()
 
 
-@pytest.mark.parametrize("document", [b"", b"[]", b"null", b'{"cluster_statuses": [{}]}', b'{"cluster_statuses": [1]}'])
-def test_anything_else_is_refused(document: bytes) -> None:
+def test_a_cluster_without_hosts_is_active_and_left_out() -> None:
+    """Its name does not resolve."""
+    active, ejected = read_clusters(document(cluster("a"), cluster("b", HEALTHY)))
+    assert active == {"a", "b"}
+    assert ejected == {"a"}
+
+
+def test_a_cluster_is_ejected_when_all_its_hosts_are() -> None:
+    _, ejected = read_clusters(
+        document(
+            cluster("one", EJECTED),
+            cluster("all", EJECTED, EJECTED),
+            cluster("some", EJECTED, HEALTHY),
+            cluster("none", HEALTHY),
+            cluster("probed", {"failed_active_health_check": True, "eds_health_status": "HEALTHY"}),
+            cluster("both ways", EJECTED, {"failed_active_health_check": True}),
+        )
+    )
+    assert ejected == {"one", "all", "probed", "both ways"}
+
+
+def test_other_flags_are_no_ejection() -> None:
+    flags = {"failed_degraded_check": True, "pending_dynamic_removal": True, "pending_active_hc": True, "failed_outlier_check": False}
+    assert read_clusters(document(cluster("a", flags)))[1] == frozenset()
+
+
+def test_hosts_without_a_health_are_healthy() -> None:
+    assert read_clusters(b'{"cluster_statuses":[{"name":"a","host_statuses":[{}]},{"name":"b"}]}') == (frozenset("ab"), frozenset("b"))
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"", b"a::default_priority::max_connections::1024", b"[]", b"null", b"7", b'{"cluster_statuses":[{}]}', b'{"cluster_statuses":[7]}',
+                b'{"cluster_statuses":7}', b'{"cluster_statuses":[{"name":["a"]}]}', b'{"cluster_statuses":[{"name":"a","host_statuses":[7]}]}',
+                b'{"cluster_statuses":[{"name":"a","host_statuses":[{"health_status":7}]}]}', b"\xff\xfe"],
+)  # fmt: skip
+def test_anything_else_is_no_list_of_clusters(garbage: bytes) -> None:
     with pytest.raises(ValueError, match="not a list of clusters"):
-        read_clusters(document)
+        read_clusters(garbage)
+
+
+class Admin:
+    """Envoy's admin on a Unix socket: answers with `says`, or not at all while it is None. `asked` are the paths."""
+
+    def __init__(self) -> None:
+        self.says: bytes | None = document()
+        self.asked: list[str] = []
+        self.news = asyncio.Event()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while head := await reader.readuntil(b"\r\n\r\n") if not reader.at_eof() else b"":
+            self.asked.append(head.split()[1].decode())
+            self.news.set()
+            if self.says is None:
+                break
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(self.says), self.says))
+            await writer.drain()
+        writer.close()
+
+    async def asked_times(self, n: int) -> None:
+        while len(self.asked) < n:
+            self.news.clear()
+            await self.news.wait()
+
+    @asynccontextmanager
+    async def listening(self, socket: Path) -> AsyncIterator[None]:
+        async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            try:
+                await self.serve(reader, writer)
+            except asyncio.IncompleteReadError:
+                writer.close()
+
+        server = await asyncio.start_unix_server(handle, socket)
+        try:
+            yield
+        finally:
+            server.close()
+
+
+def test_health_follows_envoy(caplog: pytest.LogCaptureFixture) -> None:
+    async def test(directory: Path) -> None:
+        admin, health = Admin(), Health(lambda: 0.0)
+        reader = EnvoyAdmin(str(directory / "admin.sock"), health, lambda: True)
+        async with admin.listening(directory / "admin.sock"):
+            admin.says = document(cluster("a", EJECTED), cluster("b", HEALTHY))
+            assert await reader.refresh()
+            assert (health.active, health.ejected) == (frozenset("ab"), frozenset("a"))
+            assert health.why("a") == (Out.EJECTED, 0.0)
+            assert health.why("new") == (Out.INACTIVE, 0.0)
+            admin.says = document(cluster("a", HEALTHY), cluster("new", HEALTHY))
+            assert await reader.refresh()
+            assert health.why("a") is None
+            assert health.why("new") is None
+            assert health.why("b") == (Out.INACTIVE, 0.0)
+        assert admin.asked == ["/clusters?format=json"] * 2
+        said = [(r.getMessage(), getattr(r, "cluster", "")) for r in caplog.records]
+        assert said == [("envoy ejected a cluster", "a"), ("envoy took a cluster back", "a")]
+
+    with short_directory() as directory, caplog.at_level("INFO", logger="extproc"):
+        go(test(directory))
+
+
+@pytest.mark.parametrize("silence", ["no socket", "no answer", "garbage"])
+def test_an_envoy_that_does_not_answer_changes_nothing(silence: str, caplog: pytest.LogCaptureFixture) -> None:
+    async def test(directory: Path) -> None:
+        socket = directory / "admin.sock"
+        admin, health = Admin(), Health(lambda: 0.0)
+        reader = EnvoyAdmin(str(socket), health, lambda: True)
+        assert not await reader.refresh()
+        assert health.active is None, "unknown: every cluster counts as active"
+        assert health.why("a") is None
+        async with admin.listening(socket):
+            admin.says = document(cluster("a", EJECTED))
+            assert await reader.refresh()
+            admin.says = {"no answer": None, "garbage": b"<html>"}.get(silence, admin.says)
+            if silence != "no socket":
+                assert not await reader.refresh()
+                assert not await reader.refresh()
+        if silence == "no socket":
+            socket.unlink()
+            assert not await EnvoyAdmin(str(socket), health, lambda: True).refresh()
+            await reader._client.aclose()
+            reader = EnvoyAdmin(str(socket), health, lambda: True)
+        assert [health.active, health.ejected] == [frozenset("a"), frozenset("a")]
+        assert await reader.cluster_updates() is None
+        again = directory / "admin.sock"
+        again.unlink(missing_ok=True)
+        async with admin.listening(again):
+            admin.says = document(cluster("a", HEALTHY))
+            assert await reader.refresh()
+        assert health.ejected == frozenset()
+        said = [r.getMessage() for r in caplog.records]
+        assert said[0] == "waiting for envoy's admin socket"
+        if silence != "no socket":
+            assert said.count("envoy's admin socket does not answer") == 1, "said once, not several times a second"
+            assert said.count("envoy's admin socket answers") == 2
+
+    with short_directory() as directory, caplog.at_level("INFO", logger="extproc"):
+        go(test(directory))
+
+
+def test_it_asks_often_while_requests_are_under_way_and_rarely_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(envoy_admin, "BUSY", 0.0)
+    monkeypatch.setattr(envoy_admin, "IDLE", 3600.0)
+
+    async def test(directory: Path) -> None:
+        admin, busy = Admin(), True
+        reader = EnvoyAdmin(str(directory / "admin.sock"), Health(lambda: 0.0), lambda: busy)
+        async with admin.listening(directory / "admin.sock"):
+            running = asyncio.create_task(reader.run())
+            await admin.asked_times(3)
+            busy = False
+            await admin.asked_times(len(admin.asked))
+            for _ in range(200):
+                await asyncio.sleep(0)
+            asked = len(admin.asked)
+            for _ in range(200):
+                await asyncio.sleep(0)
+            assert len(admin.asked) == asked
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+        assert reader._client.is_closed
+
+    with short_directory() as directory:
+        go(test(directory))
+
+
+def test_updates_of_the_clusters() -> None:
+    async def test(directory: Path) -> None:
+        admin = Admin()
+        reader = EnvoyAdmin(str(directory / "admin.sock"), Health(lambda: 0.0), lambda: True)
+        async with admin.listening(directory / "admin.sock"):
+            names = ("cluster_manager.cds.update_rejected", "cluster_manager.cds.update_success")
+            admin.says = orjson.dumps({"stats": [{"name": name, "value": n} for n, name in enumerate(names, 2)]})
+            assert await reader.cluster_updates() == Updates(taken=3, refused=2)
+            for nonsense in (b'{"stats":[]}', b"[]", b"", b'{"stats":[{"name":"x_success","value":"many"}]}', b'{"stats":[{"histograms":{}}]}'):
+                admin.says = nonsense
+                assert await reader.cluster_updates() is None
+
+    with short_directory() as directory:
+        go(test(directory))

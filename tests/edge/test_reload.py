@@ -262,7 +262,7 @@ def test_it_stays_for_as_long_as_a_chain_of_the_old_registry_may_last(path: Path
     async def test() -> None:
         rig = Rig(path, settle=5.0)
         assert await rig.change(yaml(A, B, deadline="300s"))
-        monkeypatch.setattr(reload.asyncio, "sleep", noted)
+        monkeypatch.setattr(asyncio, "sleep", noted)
         assert await rig.change(yaml(A, deadline="7s"))
         await rig.envoy.until(lambda: rig.envoy.written[-1] == {A})
         assert slept == [305.0]
