@@ -1,4 +1,4 @@
-"""Which headers cross the gateway: what of a client's request a provider may see, what of a provider's answer a client may see.
+"""Which headers (and what of a query) cross the gateway: what a provider may see of a client's request, and a client of a provider's answer.
 
 The rule towards providers is a list of what passes, not of what is stopped: a header that nobody thought of (a cookie, an internal
 token, a tracing baggage) does not leave. Credentials never even reach this code: Envoy hides them from it and removes them.
@@ -12,6 +12,9 @@ from collections.abc import Container, Mapping
 CLIENT_KEPT = ("anthropic-version", "anthropic-beta", "openai-beta")
 """Headers of a client that its own dialect passes on to a provider of that dialect; each up to `KEPT_LIMIT` characters."""
 KEPT_LIMIT = 512
+
+_QUERY_KEPT = re.compile(r"(?:^|&)(beta=[A-Za-z0-9._-]{1,32})(?=&|$)")
+"""What of a client's query its own dialect passes on: Anthropic's SDKs send `beta=true`. Other parameters may hold a key."""
 
 _ENVOYS = ("x-envoy-", "x-llm-")
 _LEFT = frozenset({"content-length", "transfer-encoding", "host", "te", "x-request-id", "x-forwarded-proto", "traceparent", "tracestate"})
@@ -40,6 +43,12 @@ _SAFE_SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+-]{0,255}", re.ASCII)
 def is_safe_segment(name: str) -> bool:
     """May `name` stand as one segment of a URL path? Model names go into paths: no slash, percent, query, fragment, or dot segment."""
     return _SAFE_SEGMENT.fullmatch(name) is not None and ".." not in name
+
+
+def kept_query(query: str) -> str:
+    """What of the client's query string travels in the plan."""
+    found = _QUERY_KEPT.search(query)
+    return found[1] if found else ""
 
 
 def media_type(headers: Mapping[str, str]) -> str:

@@ -8,9 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
+from urllib.parse import unquote
 
 from extproc.core.errors import ApiError, ErrorKind
 from extproc.core.exchange import Headers
+from extproc.core.headers import kept_query
 
 OPENAI, ANTHROPIC = "openai_chat", "anthropic_messages"
 
@@ -24,7 +26,7 @@ class Operation(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """`dialect` is the client's. `argument` is the model name of a MODEL operation. `query` is the raw query string."""
+    """`dialect` is the client's. `argument` is the model name of a MODEL operation. `query` is what of the query string may go to a provider."""
 
     operation: Operation
     dialect: str
@@ -58,13 +60,13 @@ def find(method: str, target: str, headers: Headers) -> Asked:
     chat = _CHAT.get(path)
     if chat is not None:
         _allow(method, path, "POST")
-        return Asked(Operation.CHAT, chat, query=query)
+        return Asked(Operation.CHAT, chat, query=kept_query(query))
     if path == "/v1/models":
         _allow(method, path, "GET")
-        return Asked(Operation.MODELS, guess_dialect(path, headers), query=query)
+        return Asked(Operation.MODELS, guess_dialect(path, headers))
     if path.startswith("/v1/models/"):
         _allow(method, path, "GET")
-        return Asked(Operation.MODEL, guess_dialect(path, headers), argument=path[len("/v1/models/") :], query=query)
+        return Asked(Operation.MODEL, guess_dialect(path, headers), argument=unquote(path[len("/v1/models/") :]))
     if path == "/":
         _allow(method, path, "GET", "HEAD")
         return Asked(Operation.PROBE, guess_dialect(path, headers))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from extproc.core.errors import ApiError, ErrorKind
-from extproc.core.headers import CLIENT_KEPT, KEPT_LIMIT, foreign_headers, is_safe_segment, kept
+from extproc.core.headers import CLIENT_KEPT, KEPT_LIMIT, foreign_headers, is_safe_segment, kept, kept_query
 from extproc.core.plan import ATTEMPTS_NAMESPACE, AttemptNote, Plan, attempt_notes, clusters_of, groups
 
 
@@ -60,6 +62,22 @@ def test_only_a_few_headers_of_a_client_travel_and_each_is_bounded() -> None:
     found = kept(headers)
     assert set(found) == set(CLIENT_KEPT)
     assert all(len(v) == KEPT_LIMIT for v in found.values())
+
+
+@pytest.mark.parametrize(
+    ("query", "left"),
+    [
+        ("beta=true", "beta=true"),
+        ("key=SECRET&beta=true&x=1", "beta=true"),
+        ("key=SECRET", ""),
+        ("api_key=SECRET&notbeta=1", ""),
+        ("beta=" + "s" * 33, ""),
+        ("beta=a%0d%0ab", ""),
+        ("", ""),
+    ],
+)
+def test_a_key_in_the_query_does_not_leave(query: str, left: str) -> None:
+    assert kept_query(query) == left
 
 
 def test_what_nobody_thought_of_does_not_leave() -> None:

@@ -62,6 +62,7 @@ def test_bad_bodies_are_refused_in_the_callers_dialect(path: str, body: bytes, s
         ("GET", "/v1/realtime?model=x", 501),
         ("GET", "/v1/models/nope", 404),
         ("GET", "/v1/models/chat", 200),
+        ("GET", "/v1/models/c%68at", 200),
         ("GET", "/v1/models", 200),
         ("HEAD", "/", 200),
     ],
@@ -101,6 +102,13 @@ def routed(body: bytes, **more: object) -> tuple[dict[str, str], Plan, list[str]
     answer = of_type(actions, Continue)
     assert answer.clear_route_cache
     return dict(answer.set), Plan.loads(trip.metadata[NAMESPACE]["plan"]), trip.chain
+
+
+def test_the_plan_holds_nothing_of_the_query_but_what_a_provider_may_see() -> None:
+    trip = Journey(world())
+    trip.route(chat(), "/v1/chat/completions?key=SECRET&beta=true")
+    assert "SECRET" not in str(trip.metadata)
+    assert Plan.loads(trip.metadata[NAMESPACE]["plan"]).query == "beta=true"
 
 
 def test_a_stream_takes_the_stream_route_without_a_time_out_that_would_cut_it() -> None:
