@@ -13,7 +13,7 @@ import secrets
 import signal
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -102,15 +102,15 @@ def envoy_writer(options: EnvoyOptions, envoy_dir: Path | None, binary: Path | N
         problems = check(registry, sources, options)
         if problems:
             return "\n".join(str(p) for p in problems)
-        files = render(registry, options, sources)
         out = Path(options.out_dir)
         if binary is not None:
             trial = out / "trial"
-            write(files, trial)
+            # rendered for where it lies: a new provider's secret is not in `out` yet
+            write(render(registry, replace(options, out_dir=str(trial)), sources), trial)
             refusal = validate_with_envoy(binary, trial)
             if refusal is not None:
                 return f"envoy refuses the rendered configuration: {refusal}"
-        write(files, out)
+        write(render(registry, options, sources), out)
         return None
 
     async def run(registry: Registry) -> str | None:
