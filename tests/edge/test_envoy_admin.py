@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,15 @@ def test_anything_else_is_no_list_of_clusters(garbage: bytes) -> None:
         read_clusters(garbage)
 
 
+@asynccontextmanager
+async def reading(socket: Path, health: Health, busy: Callable[[], bool] = lambda: True) -> AsyncIterator[EnvoyAdmin]:
+    reader = EnvoyAdmin(str(socket), health, busy)
+    try:
+        yield reader
+    finally:
+        await reader._client.aclose()
+
+
 class Admin:
     """Envoy's admin on a Unix socket: answers with `says`, or not at all while it is None. `asked` are the paths."""
 
@@ -108,10 +118,9 @@ class Admin:
             self.asked.append(head.split()[1].decode())
             self.news.set()
             if self.says is None:
-                break
+                return
             writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(self.says), self.says))
             await writer.drain()
-        writer.close()
 
     async def asked_times(self, n: int) -> None:
         while len(self.asked) < n:
@@ -120,24 +129,31 @@ class Admin:
 
     @asynccontextmanager
     async def listening(self, socket: Path) -> AsyncIterator[None]:
+        handlers: set[asyncio.Task[Any] | None] = set()
+
         async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            try:
+            handlers.add(asyncio.current_task())
+            with contextlib.suppress(asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
                 await self.serve(reader, writer)
-            except asyncio.IncompleteReadError:
-                writer.close()
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
 
         server = await asyncio.start_unix_server(handle, socket)
         try:
             yield
         finally:
             server.close()
+            for task in filter(None, handlers):
+                task.cancel()
+            await asyncio.gather(*filter(None, handlers), return_exceptions=True)
 
 
 def test_health_follows_envoy(caplog: pytest.LogCaptureFixture) -> None:
     async def test(directory: Path) -> None:
         admin, health = Admin(), Health(lambda: 0.0)
-        reader = EnvoyAdmin(str(directory / "admin.sock"), health, lambda: True)
-        async with admin.listening(directory / "admin.sock"):
+        socket = directory / "admin.sock"
+        async with admin.listening(socket), reading(socket, health) as reader:
             admin.says = document(cluster("a", EJECTED), cluster("b", HEALTHY))
             assert await reader.refresh()
             assert (health.active, health.ejected) == (frozenset("ab"), frozenset("a"))
@@ -161,35 +177,28 @@ def test_an_envoy_that_does_not_answer_changes_nothing(silence: str, caplog: pyt
     async def test(directory: Path) -> None:
         socket = directory / "admin.sock"
         admin, health = Admin(), Health(lambda: 0.0)
-        reader = EnvoyAdmin(str(socket), health, lambda: True)
-        assert not await reader.refresh()
-        assert health.active is None, "unknown: every cluster counts as active"
-        assert health.why("a") is None
-        async with admin.listening(socket):
-            admin.says = document(cluster("a", EJECTED))
-            assert await reader.refresh()
-            admin.says = {"no answer": None, "garbage": b"<html>"}.get(silence, admin.says)
-            if silence != "no socket":
-                assert not await reader.refresh()
-                assert not await reader.refresh()
-        if silence == "no socket":
-            socket.unlink()
-            assert not await EnvoyAdmin(str(socket), health, lambda: True).refresh()
-            await reader._client.aclose()
-            reader = EnvoyAdmin(str(socket), health, lambda: True)
-        assert [health.active, health.ejected] == [frozenset("a"), frozenset("a")]
-        assert await reader.cluster_updates() is None
-        again = directory / "admin.sock"
-        again.unlink(missing_ok=True)
-        async with admin.listening(again):
-            admin.says = document(cluster("a", HEALTHY))
-            assert await reader.refresh()
-        assert health.ejected == frozenset()
+        async with reading(socket, health) as reader:
+            assert not await reader.refresh()
+            assert health.active is None, "unknown: every cluster counts as active"
+            assert health.why("a") is None
+            async with admin.listening(socket):
+                admin.says = document(cluster("a", EJECTED))
+                assert await reader.refresh()
+                if silence != "no socket":
+                    admin.says = None if silence == "no answer" else b"<html>"
+                    assert not await reader.refresh()
+            socket.unlink(missing_ok=True)
+            assert not await reader.refresh()
+            assert await reader.cluster_updates() is None
+            assert [health.active, health.ejected] == [frozenset("a"), frozenset("a")]
+            async with admin.listening(socket):
+                admin.says = document(cluster("a", HEALTHY))
+                assert await reader.refresh()
+            assert health.ejected == frozenset()
         said = [r.getMessage() for r in caplog.records]
         assert said[0] == "waiting for envoy's admin socket"
-        if silence != "no socket":
-            assert said.count("envoy's admin socket does not answer") == 1, "said once, not several times a second"
-            assert said.count("envoy's admin socket answers") == 2
+        assert said.count("envoy's admin socket does not answer") == 1, "said once, not several times a second"
+        assert said.count("envoy's admin socket answers") == 2
 
     with short_directory() as directory, caplog.at_level("INFO", logger="extproc"):
         go(test(directory))
@@ -224,8 +233,8 @@ def test_it_asks_often_while_requests_are_under_way_and_rarely_else(monkeypatch:
 def test_updates_of_the_clusters() -> None:
     async def test(directory: Path) -> None:
         admin = Admin()
-        reader = EnvoyAdmin(str(directory / "admin.sock"), Health(lambda: 0.0), lambda: True)
-        async with admin.listening(directory / "admin.sock"):
+        socket = directory / "admin.sock"
+        async with admin.listening(socket), reading(socket, Health(lambda: 0.0)) as reader:
             names = ("cluster_manager.cds.update_rejected", "cluster_manager.cds.update_success")
             admin.says = orjson.dumps({"stats": [{"name": name, "value": n} for n, name in enumerate(names, 2)]})
             assert await reader.cluster_updates() == Updates(taken=3, refused=2)
