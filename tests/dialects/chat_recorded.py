@@ -241,6 +241,8 @@ def normal_usage(usage: dict[str, Any]) -> dict[str, int]:
     hidden = max(usage.get("total_tokens", 0) - sent - given, 0)
     prompt = usage.get("prompt_tokens_details") or {}
     cached = prompt.get("cached_tokens") or usage.get("prompt_cache_hit_tokens") or usage.get("num_cached_tokens") or usage.get("cached_tokens") or 0
+    if cached > sent:
+        sent += cached  # Azure's Grok counts it beside the prompt
     reasoning = (usage.get("completion_tokens_details") or {}).get("reasoning_tokens") or hidden
     return {"in": sent, "out": given + hidden, "cached": cached, "reasoning": reasoning}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import orjson
 from anthropic.lib.streaming._messages import accumulate_event
@@ -25,41 +26,49 @@ def _events(raw: bytes) -> list[tuple[str, bytes]]:
     return [(event.event, event.data) for event in (*parser.feed(raw), *parser.close())]
 
 
-def check_chat_stream(raw: bytes) -> bool:
-    """True for a whole answer, False for one that ends in an error. Raises as `check_chat_answer` does."""
+def check_chat_stream(raw: bytes) -> dict[str, Any] | None:
+    """The whole answer as the SDK folds it, None for one that ends in an error. Raises as `check_chat_answer` does."""
     state = ChatCompletionStreamState()
     *pieces, (_, last) = _events(raw)
     for _, data in pieces:
         state.handle_chunk(ChatCompletionChunk.model_validate(orjson.loads(data), strict=True))
     if last != b"[DONE]":
         assert orjson.loads(last)["error"]["message"]
-        return False
+        return None
     answer = state.current_completion_snapshot
     assert answer.choices[0].finish_reason is not None
     for call in answer.choices[0].message.tool_calls or ():
         assert call.id
         assert call.function.name
-    return True
+    return answer.model_dump(mode="json", warnings=False)
 
 
-def check_messages_stream(raw: bytes) -> bool:
-    """True for a whole answer, False for one that ends in an error. Raises `ValidationError` or `AssertionError`."""
-    snapshot = None
-    buffers: dict[int, bytes] = {}
+def check_messages_stream(raw: bytes) -> dict[str, Any] | None:
+    """The whole answer as the SDK folds it, None for one that ends in an error. Raises `ValidationError` or `AssertionError`."""
     events = _events(raw)
-    for n, (name, data) in enumerate(events):
-        if name == "error":
-            assert n == len(events) - 1
-            assert orjson.loads(data)["error"]["message"]
-            return False
+    last, data = events[-1]
+    if last == "error":
+        assert orjson.loads(data)["error"]["message"]
+        return None
+    for name, data in events:
         check_event(data)
         assert name == orjson.loads(data)["type"]
-        snapshot = accumulate_event(event=orjson.loads(data), current_snapshot=snapshot, json_bufs=buffers)
-    assert events[-1][0] == "message_stop"
+    assert last == "message_stop"
+    folded = fold_messages(raw)
+    assert folded["stop_reason"] is not None
+    return folded
+
+
+def fold_messages(raw: bytes) -> dict[str, Any]:
+    """The answer that a Messages stream adds up to in the SDK, however newer than its types it is."""
+    snapshot = None
+    buffers: dict[int, bytes] = {}
+    for name, data in _events(raw):
+        if name != "ping":
+            snapshot = accumulate_event(event=orjson.loads(data), current_snapshot=snapshot, json_bufs=buffers)
     assert snapshot is not None
-    assert snapshot.stop_reason is not None
-    return True
+    return snapshot.to_dict(mode="json", warnings=False)
 
 
 ANSWERS: dict[str, Callable[[bytes], None]] = {"openai_chat": check_chat_answer, "anthropic_messages": check_message}
-STREAMS: dict[str, Callable[[bytes], bool]] = {"openai_chat": check_chat_stream, "anthropic_messages": check_messages_stream}
+STREAMS: dict[str, Callable[[bytes], dict[str, Any] | None]] = {"openai_chat": check_chat_stream, "anthropic_messages": check_messages_stream}

@@ -8,46 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
 
 import orjson
 from anthropic.types import Message, RawMessageStreamEvent
 from anthropic.types.message_create_params import MessageCreateParamsNonStreaming, MessageCreateParamsStreaming
-from pydantic import TypeAdapter
-from pydantic_core import SchemaValidator
 
-from tests.validators.typed import _forbid_extra, _strict
+from tests.validators.typed import strict_validator
 
 _OLDER = {"temperature": (0, 1), "top_p": (0, 1), "top_k": (0, float("inf"))}
 
 
-def _validator(root: Any) -> Callable[[bytes], None]:
-    """As `typed.strict_validator`, but never with a model's own validator.
-
-    pydantic-core puts that in place of the rewritten schema as soon as anything has built the model, and the SDK's models take unknown members.
-    """
-    _forbid_extra(root, set())
-    validator = SchemaValidator(_strict(TypeAdapter(root).core_schema), _use_prebuilt=False)
-
-    def check(body: bytes) -> None:
-        validator.validate_json(body, strict=True)
-
-    return check
-
-
 @cache
 def _request(stream: bool) -> Callable[[bytes], None]:
-    return _validator(MessageCreateParamsStreaming if stream else MessageCreateParamsNonStreaming)
+    return strict_validator(MessageCreateParamsStreaming if stream else MessageCreateParamsNonStreaming)
 
 
 @cache
 def _message() -> Callable[[bytes], None]:
-    return _validator(list[Message])  # of a model alone pydantic gives a schema that is not built yet
+    return strict_validator(list[Message])  # of a model alone pydantic gives a schema that is not built yet
 
 
 @cache
 def _event() -> Callable[[bytes], None]:
-    return _validator(RawMessageStreamEvent)
+    return strict_validator(RawMessageStreamEvent)
 
 
 def check_messages_request(body: bytes) -> None:

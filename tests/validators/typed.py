@@ -17,7 +17,8 @@ from typing_extensions import is_typeddict
 def strict_validator(root: Any) -> Callable[[bytes], None]:
     """A check of JSON bytes against the type `root`: unknown members, wrong types and wrong list items raise `pydantic_core.ValidationError`."""
     _forbid_extra(root, set())
-    validator = SchemaValidator(_strict(TypeAdapter(root).core_schema))
+    # without the flag pydantic-core puts a model's own, lax validator in place of the rewritten schema as soon as anything has built the model
+    validator = SchemaValidator(_strict(TypeAdapter(root).core_schema), _use_prebuilt=False)
 
     def check(body: bytes) -> None:
         validator.validate_json(body, strict=True)

@@ -56,11 +56,15 @@ def decode_usage(raw: dict[str, JSON]) -> Usage:
         or _count(raw.get("num_cached_tokens"))
         or _count(raw.get("cached_tokens"))
     )
+    if cached > sent:
+        # Azure's Grok counts beside the prompt what it read from the cache
+        sent += cached
     return Usage(
         input_tokens=sent,
         output_tokens=given + hidden,
         cache_read=cached,
-        cache_write=_count(prompt.get("cache_write_tokens")),
+        # OpenRouter reports for Gemini the same tokens as read and as written
+        cache_write=min(_count(prompt.get("cache_write_tokens")), sent - cached),
         reasoning=_count(details.get("reasoning_tokens")) or hidden,
     )
 
