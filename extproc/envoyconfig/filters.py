@@ -92,7 +92,7 @@ def attempt_chain(kind: ProviderKind, secret: dict[str, Any] | None, limits: dic
     ]
     if secret is not None:
         chain.append(_injector(kind, secret))
-    chain.append(_mutation("strip", headers.strip_mutations()))
+    chain.append(_mutation("strip", headers.strip_mutations(), headers.arrival_of_answer_mutations()))
     chain.append(wire.named("envoy.filters.http.upstream_codec", wire.UPSTREAM_CODEC))
     return chain
 
@@ -181,5 +181,6 @@ def _grpc_service(stage: str) -> dict[str, Any]:
     }
 
 
-def _mutation(name: str, mutations: list[dict[str, Any]]) -> dict[str, Any]:
-    return wire.named(name, wire.HEADER_MUTATION, {"mutations": {"request_mutations": mutations}})
+def _mutation(name: str, requests: list[dict[str, Any]], responses: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    mutations = {"request_mutations": requests} | ({"response_mutations": responses} if responses else {})
+    return wire.named(name, wire.HEADER_MUTATION, {"mutations": mutations})

@@ -64,6 +64,11 @@ def strip_mutations() -> list[dict[str, Any]]:
     return [_remove_prefix(prefix) for prefix in _NOT_FOR_PROVIDERS_PREFIXES] + [{"remove": name} for name in _NOT_FOR_PROVIDERS]
 
 
+def arrival_of_answer_mutations() -> list[dict[str, Any]]:
+    """What a provider may not say: the marks between the stages, by which it could ask for retries or pass for Envoy itself."""
+    return [_remove_prefix("x-llm-")]
+
+
 def arrival_mutations() -> list[dict[str, Any]]:
     """What an application may not say, and Envoy's server span as `x-llm-span: <trace id>-<span id>` ("-" without tracing)."""
     return [

@@ -55,6 +55,7 @@ class Setting:
 def setting() -> Iterator[Setting]:
     """Envoy, a recording ext_proc server and two providers: `a` fails with 429, `b` answers. `late` has a key that is not there yet."""
     answers = {"set-cookie": "session=1", "alt-svc": 'h3=":443"', "x-envoy-upstream-service-time": "3", "server": "theirs"}
+    answers |= {"x-llm-retry": "1", "x-llm-final": "llm_exhausted"}
     envoy_binary()
     with short_directory() as root, upstream(429) as a, upstream(200, answers) as b:
         keys = root / "keys"
@@ -215,6 +216,16 @@ def test_what_a_providers_edge_says_stays_there(setting: Setting) -> None:
     assert answer.status_code == 200
     assert answer.headers["server"] == "llm-sidecar"
     assert not {name for name in answer.headers if name.startswith(("x-envoy-", "x-llm-")) or name in {"set-cookie", "alt-svc"}}
+
+
+def test_a_provider_cannot_speak_for_the_stages(setting: Setting) -> None:
+    """It would be retried at will, or taken for Envoy."""
+    setting.fresh(["b", "b"])
+    assert setting.post().status_code == 200
+    assert len(setting.b.requests) == 1
+    for stage in ("attempt", "route"):
+        [seen] = setting.recorder.headers(stage, "response_headers")
+        assert not {name for name in seen if name.startswith("x-llm-")}
 
 
 def test_a_variable_that_is_not_set_is_a_request_without_a_key(setting: Setting) -> None:
