@@ -26,20 +26,29 @@ class Health:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._cooling: dict[str, tuple[float, Out]] = {}
+        self._cooling: dict[str, tuple[float, Out, float]] = {}
         self.ejected: frozenset[str] = frozenset()
         self.active: frozenset[str] | None = None
         """Clusters that Envoy reports; None while unknown (no admin socket): all count as active."""
 
     def cool_down(self, cluster: str, seconds: float, why: Out) -> None:
         """Leave `cluster` out for `seconds` from now; never shortens a longer cool-down."""
-        until = self._clock() + min(seconds, 3600.0)
-        if until > self._cooling.get(cluster, (0.0, why))[0]:
-            self._cooling[cluster] = (until, why)
+        now = self._clock()
+        until = now + min(seconds, 3600.0)
+        if until > self._cooling.get(cluster, (now, why, now))[0]:
+            self._cooling[cluster] = (until, why, now)
 
-    def recovered(self, cluster: str) -> None:
-        """`cluster` answered: whatever it cooled down for is over."""
-        self._cooling.pop(cluster, None)
+    def recovered(self, cluster: str, asked: float) -> None:
+        """`cluster` answered what it was asked at the time `asked`: whatever it cooled down for before that is over. An answer to an earlier
+        request proves nothing: of fifty under way one is limited, and the others still end well."""
+        cooling = self._cooling.get(cluster)
+        if cooling is not None and cooling[2] <= asked:
+            del self._cooling[cluster]
+
+    @property
+    def now(self) -> float:
+        """The time on the clock that all of this is measured by."""
+        return self._clock()
 
     def why(self, cluster: str) -> tuple[Out, float] | None:
         """(reason, seconds left) if `cluster` should be left out, else None. Seconds are 0 where Envoy decides."""

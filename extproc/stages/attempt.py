@@ -47,6 +47,7 @@ class AttemptExchange(Exchange):
 
     table = ATTEMPT
     __slots__ = (
+        "_asked",
         "_chain",
         "_dialect",
         "_earlier",
@@ -65,6 +66,7 @@ class AttemptExchange(Exchange):
         super().__init__()
         self._services = services
         self._registry: Registry = services.snapshots.current
+        self._asked = services.health.now
         self._headers: dict[str, str] = {}
         self._chain: list[str] = []
         self._earlier: list[AttemptNote] = []
@@ -214,7 +216,7 @@ class AttemptExchange(Exchange):
         self._close_note("pass", None)
         if judgement is Sound.GIVEN_UP:
             note.losses.append("completeness:given_up")
-        self._services.health.recovered(note.cluster)
+        self._services.health.recovered(note.cluster, self._asked)
         self.state = State.DONE
         return [Arm(LIMIT, None), Continue(Kind.RESPONSE_HEADERS, metadata=self._noted()), Finish()]
 

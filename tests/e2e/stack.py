@@ -143,7 +143,7 @@ class Stack:
                 sim.received.clear()
             for target in self.services.snapshots.current.targets.values():
                 for cluster in target.clusters:
-                    self.services.health.recovered(cluster)
+                    self.services.health.recovered(cluster, self.services.health.now)
 
         self.thread.call(clear)
 

@@ -84,8 +84,18 @@ def test_a_cool_down_is_never_shortened_and_ends_with_an_answer() -> None:
     health.cool_down("a", 10, Out.LIMITED)
     health.cool_down("a", 1, Out.KEY_REFUSED)
     assert health.why("a") == (Out.LIMITED, 10.0)
-    health.recovered("a")
+    health.recovered("a", clock.now)
     assert health.why("a") is None
+
+
+def test_an_answer_to_an_earlier_request_ends_no_cool_down() -> None:
+    clock = Clock()
+    health = Health(clock)
+    asked = health.now
+    clock.now += 1
+    health.cool_down("a", 10, Out.LIMITED)
+    health.recovered("a", asked)
+    assert health.why("a") == (Out.LIMITED, 10.0)
 
 
 def test_what_is_out_is_tried_when_nothing_else_is_left() -> None:

@@ -109,6 +109,15 @@ def test_429_with_a_long_retry_after_goes_on_and_cools_down() -> None:
     assert attempt_notes(trip.metadata)[0].cool_down == 60.0
 
 
+def test_answers_under_way_do_not_end_a_cool_down() -> None:
+    trip, first = sent()
+    second = trip.attempt(1, STREAM)
+    trip.world.clock.now += 1
+    fed(trip, second, trip.response(429, retry_after="60"), piece(ERROR, end=True))
+    fed(trip, first, trip.response(200, "text/event-stream"), piece(openai_stream("hi")[1]))
+    assert trip.world.services.health.why("a") == (Out.LIMITED, 60.0)
+
+
 def test_a_pause_that_the_deadline_has_no_room_for_goes_on_instead() -> None:
     """Envoy draws up to 1.5 times the pause: at the deadline the client would get a 504 although b was never asked."""
     trip, exchange = sent(made=registry(target("a"), target("b"), timeouts=Timeouts(deadline=5.0)))
