@@ -23,6 +23,13 @@ MARK = "__llm1_"
 _PATTERN = re.compile(rb"__llm1_[A-Za-z0-9_-]*")
 _MAX_STATE = 1 << 20
 """Bytes of JSON that one id may unpack to; larger is treated as no state."""
+_MAX_RATIO = 16
+"""How much larger than itself a payload may unpack. Signatures do not compress at all, thoughts four times; a body full of forged ids, each of
+which unpacks a thousandfold, would fill the memory. What really compresses more is not compressed."""
+
+
+def _limit(packed: int) -> int:
+    return min(_MAX_STATE, _MAX_RATIO * packed)
 
 
 def join(call_id: str, opaque: Opaque | None, thoughts: list[Thinking]) -> str:
@@ -35,7 +42,11 @@ def join(call_id: str, opaque: Opaque | None, thoughts: list[Thinking]) -> str:
         state["o"] = [opaque.vendor, opaque.data]
     if signed:
         state["t"] = [[t.opaque.vendor, t.opaque.data, t.text, t.redacted] for t in signed if t.opaque is not None]
-    packed = base64.urlsafe_b64encode(zlib.compress(orjson.dumps(state), 6)).rstrip(b"=").decode()
+    raw = orjson.dumps(state)
+    data = zlib.compress(raw, 6)
+    if len(raw) > _limit(len(data)):
+        data = zlib.compress(raw, 0)
+    packed = base64.urlsafe_b64encode(data).rstrip(b"=").decode()
     return f"{call_id}{MARK}{packed}"
 
 
@@ -45,9 +56,8 @@ def split(carried: str) -> tuple[str, Opaque | None, list[Thinking]]:
     if not mark:
         return carried, None, []
     try:
-        unpacker = zlib.decompressobj()
-        raw = unpacker.decompress(base64.urlsafe_b64decode(packed + "=" * (-len(packed) % 4)), _MAX_STATE)
-        state = orjson.loads(raw)
+        data = base64.urlsafe_b64decode(packed + "=" * (-len(packed) % 4))
+        state = orjson.loads(zlib.decompressobj().decompress(data, _limit(len(data))))
         own = state.get("o")
         opaque = Opaque(str(own[0]), str(own[1])) if own else None
         thoughts = [Thinking(str(text), Opaque(str(vendor), str(data)), bool(redacted)) for vendor, data, text, redacted in state.get("t", ())]

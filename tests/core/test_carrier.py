@@ -7,6 +7,7 @@ import re
 import zlib
 
 import orjson
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,6 +44,13 @@ def test_a_forged_payload_is_dropped_with_its_mark(payload: str) -> None:
     assert isinstance(signed, list)
 
 
-def test_a_compressed_bomb_is_no_state() -> None:
-    bomb = base64.urlsafe_b64encode(zlib.compress(orjson.dumps({"o": ["gemini", "x" * (64 << 20)]}))).rstrip(b"=").decode()
+@pytest.mark.parametrize("size", [64 << 20, 1 << 19, 1 << 16])
+def test_a_compressed_bomb_is_no_state(size: int) -> None:
+    """Not only a large one: a body may hold thousands of ids."""
+    bomb = base64.urlsafe_b64encode(zlib.compress(orjson.dumps({"o": ["gemini", "x" * size]}))).rstrip(b"=").decode()
     assert carrier.split(f"call_1{carrier.MARK}{bomb}") == ("call_1", None, [])
+
+
+def test_thoughts_that_repeat_themselves_still_come_back() -> None:
+    thought = Thinking("hm " * 20_000, Opaque("anthropic", "s"))
+    assert carrier.split(carrier.join("c", None, [thought])) == ("c", None, [thought])
