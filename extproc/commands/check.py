@@ -6,18 +6,25 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from extproc.commands.arguments import add_envoy, add_registry, envoy_options
 from extproc.envoyconfig.binary import EnvoyNotFoundError, find_envoy
-from extproc.envoyconfig.check import check
+from extproc.envoyconfig.check import check, check_key_directories
 from extproc.envoyconfig.options import Options
 from extproc.envoyconfig.render import render
-from extproc.envoyconfig.sources import SourceError, load_sources
+from extproc.envoyconfig.sources import SourceError, lines_of, load_sources
 from extproc.envoyconfig.validate import validate_with_envoy
 from extproc.envoyconfig.write import write
 from extproc.registry.load import load_registry
-from extproc.registry.problems import RegistryError
+from extproc.registry.problems import Problems, RegistryError
+from extproc.registry.types import Credential, Registry
+from extproc.registry.yaml_marks import read_yaml
+
+_RUNS_ENVOY = frozenset({"up"})
+"""The commands for whose machine the directories of keys must exist."""
+_LONGEST_LINE = 1000
 
 HELP = "validate a registry and the Envoy configuration that it gives"
 
@@ -35,22 +42,42 @@ def problems_of(args: argparse.Namespace, options: Options) -> list[str]:
         registry = load_registry(args.registry)
     except RegistryError as error:
         found += str(error).splitlines()
-    except OSError as error:
-        found.append(f"{args.registry}: {error.strerror}")
     try:
         sources = load_sources(args.envoy_dir)
     except SourceError as error:
         found += str(error).splitlines()
-    if registry is not None and sources is not None:
-        found += [str(problem) for problem in check(registry, sources, options)]
+    if registry is not None:
+        lines = lines_of(read_yaml(args.registry.read_bytes(), Problems()))
+        if sources is not None:
+            found += [str(problem) for problem in check(registry, sources, options, lines)]
+        if args.command in _RUNS_ENVOY:
+            found += [str(problem) for problem in check_key_directories(registry, lines)]
     return found
 
 
 def report(problems: Sequence[str]) -> int:
+    """Prints them and returns the exit code."""
     for line in problems:
-        print(line, file=sys.stderr)
+        # Envoy quotes the whole configuration where it does not like a value
+        print(line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]} …", file=sys.stderr)
     print(f"{len(problems)} problem{'s' * (len(problems) != 1)}", file=sys.stderr)
     return 1
+
+
+def with_keys_here(registry: Registry, directory: Path) -> tuple[Registry, list[str]]:
+    """The registry with `directory` in place of those for keys that this machine lacks, and which they are. Envoy refuses a directory that does not
+    exist, but it is the machine where Envoy will run that must have it."""
+    missing: set[str] = set()
+
+    def here(credential: Credential) -> Credential:
+        if credential.file is None or Path(credential.file).parent.is_dir():
+            return credential
+        missing.add(str(Path(credential.file).parent))
+        return replace(credential, file=str(directory / Path(credential.file).name))
+
+    providers = {p.name: replace(p, credentials=tuple(map(here, p.credentials))) for p in registry.providers.values()}
+    targets = {t.name: replace(t, provider=providers[t.provider.name]) for t in registry.targets.values()}
+    return replace(registry, providers=providers, targets=targets), sorted(missing)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -70,9 +97,12 @@ def run(args: argparse.Namespace) -> int:
                 return report([str(error)])
             print(f"{args.registry}: good ({summary}); not validated by Envoy itself: {error}")
             return 0
-        write(render(registry, options, sources), directory)
+        there, missing = with_keys_here(registry, directory)
+        write(render(there, options, sources), directory)
         refusal = validate_with_envoy(binary, directory)
         if refusal is not None:
             return report([f"envoy: {line}" for line in refusal.splitlines()])
         print(f"{args.registry}: good ({summary}); Envoy accepts the configuration")
+        for name in missing:
+            print(f"{args.registry}: keys are read from {name}, which this machine does not have; Envoy's must", file=sys.stderr)
         return 0

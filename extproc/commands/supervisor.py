@@ -23,7 +23,7 @@ from pathlib import Path
 import httpx
 
 from extproc.envoyconfig.binary import command
-from extproc.envoyconfig.options import Options
+from extproc.envoyconfig.options import MIB, Options
 from extproc.registry.types import Registry
 
 log = logging.getLogger(__name__)
@@ -81,10 +81,10 @@ class Supervisor:
         without_keys = {name: value for name, value in environ.items() if name not in key_variables(registry)}
         self.options = options
         self.envoy = Child("envoy", command(binary, directory, concurrency=concurrency), environ, not quiet)
-        self.servers = [
-            Child(f"server {n}", [sys.executable, "-m", "extproc", "serve", *server_arguments, "--worker", str(n)], without_keys, not quiet)
-            for n in range(options.workers)
-        ]
+        # what Envoy's files depend on must be the same when a server writes them again
+        heap = ["--envoy-heap", str(options.heap_bytes // MIB)] if options.heap_bytes is not None else []
+        serve = [sys.executable, "-m", "extproc", "serve", *server_arguments, "--ca-file", options.ca_file, *heap]
+        self.servers = [Child(f"server {n}", [*serve, "--worker", str(n)], without_keys, not quiet) for n in range(options.workers)]
         self._admin = httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=options.admin_socket), base_url="http://envoy", timeout=5.0)
         self._on_line = on_line
         self._stopping = False
