@@ -8,7 +8,7 @@ from extproc.envoyconfig.layers import Block, Layers
 from extproc.envoyconfig.options import Options
 from extproc.envoyconfig.problem import Problem
 from extproc.envoyconfig.sources import Sources
-from extproc.registry.types import Registry
+from extproc.registry.types import Commit, Registry
 
 SILENCE = ("retry_policy", "per_try_idle_timeout")
 DEFAULT_IDLE = 300.0
@@ -103,7 +103,9 @@ def _route(name: str, layers: Layers, registry: Registry) -> list[Problem]:
     if layers.get("retry_policy", "refresh_cluster_on_retry") is False:
         problems.append(layers.blame(("retry_policy", "refresh_cluster_on_retry"), "without it every attempt goes to the first target"))
     if name == "stream":
-        needed, words = max((max(m.timeouts.first_token, m.timeouts.stall) for m in models), default=0.0), "`first_token` and `stall`"
+        # a model with `commit: complete` never takes this route
+        flowing = (m.timeouts for m in models if m.commit is Commit.FIRST_TOKEN)
+        needed, words = max((max(t.first_token, t.stall) for t in flowing), default=0.0), "`first_token` and `stall`"
     else:
         needed, words = max((m.timeouts.unary_attempt for m in models), default=0.0), "`unary_attempt`"
     for limit in ("per_try_idle_timeout", "per_try_timeout"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path as FilePath
 from typing import Any
 
 import pytest
@@ -12,8 +13,9 @@ from extproc.envoyconfig.check import check, check_key_directories
 from extproc.envoyconfig.filters import PROVIDER
 from extproc.envoyconfig.options import MIB, Options, Otlp
 from extproc.envoyconfig.sources import load_sources, parse_source
+from extproc.registry.load import parse_registry
 from extproc.registry.problems import Path
-from extproc.registry.types import Attempts, Credential, Timeouts
+from extproc.registry.types import Attempts, Commit, Credential, Timeouts
 from tests.envoyconfig.files import REMOVED, edited
 from tests.envoyconfig.registries import provider, registry, target
 
@@ -217,6 +219,17 @@ def test_a_registry_that_waits_longer_than_the_routes(timeouts: Timeouts, attemp
     problems = found(registry(target("a", provider("p")), timeouts=timeouts, attempts=attempts))
     assert problems
     assert all(words in problem for problem in problems)
+
+
+def test_a_model_that_is_held_until_it_is_whole_never_takes_the_stream_route() -> None:
+    plain = registry(target("a", provider("p")), timeouts=Timeouts(first_token=90.0, deadline=300.0))
+    held = {name: replace(model, commit=Commit.COMPLETE) for name, model in plain.models.items()}
+    assert found(replace(plain, models=held)) == []
+
+
+def test_the_example_registry_passes() -> None:
+    path = FilePath(__file__).parents[2] / "envoy" / "registry.example.yaml"
+    assert found(parse_registry(path.read_bytes(), str(path))) == []
 
 
 @pytest.mark.parametrize("name", ["ext_proc", "otel", "no-plan"])
