@@ -1,32 +1,36 @@
 """`extproc explain`: what would happen to a request, offline: candidates, exclusions, the chain, and each attempt's exact upstream request.
 
-It runs the stages' own code (`routing.chain`, `stages.upstream`), so what it prints is what is sent. The credential is not known to it and is
-shown as the header that Envoy will add.
+It runs the stages' own code (the route stage, and what the attempt stage builds a request with), so what it prints is what is sent. The credential is
+not known to it and is shown as the header that Envoy will add.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from extproc.commands.arguments import UsageError
 from extproc.core import jsonedit
 from extproc.core.errors import ApiError
-from extproc.core.headers import kept
+from extproc.core.exchange import BodyEvent, Continue, HeadersEvent, Immediate, Kind, State
+from extproc.core.plan import NAMESPACE, clusters_of
 from extproc.dialects.catalog import DIALECTS
 from extproc.registry.facts import facts_for
 from extproc.registry.load import load_registry
 from extproc.registry.types import Registry, Target
 from extproc.routing import chain
 from extproc.routing.health import Health
-from extproc.stages import operations
+from extproc.stages.route import RouteExchange
+from extproc.stages.services import Services, Snapshots
 from extproc.stages.upstream import UpstreamRequest, build
 
 HELP = "show what would be sent for a request, without sending it"
@@ -44,38 +48,61 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
 
 
-def guess_path(body: Any) -> str:
-    """Anthropic's Messages API requires max_tokens and has no message role but user, assistant and system; everything else is Chat Completions."""
+def guess_path(body: Any, headers: Mapping[str, str]) -> str:
+    """Anthropic's Messages API requires max_tokens and has no message role but user, assistant and system, and its SDKs send anthropic-version;
+    everything else is Chat Completions."""
+    if "anthropic-version" in headers:
+        return "/v1/messages"
     if isinstance(body, dict) and "max_tokens" in body:
         openai_only = ("frequency_penalty", "n", "response_format", "stream_options", "logprobs", "seed", "stop", "max_completion_tokens")
         tools = body.get("tools")
         if isinstance(tools, list) and tools and isinstance(tools[0], dict):
             return "/v1/messages" if "input_schema" in tools[0] else "/v1/chat/completions"
-        roles = {m.get("role") for m in body.get("messages", []) if isinstance(m, dict)}
+        messages = body.get("messages")
+        roles = {str(m.get("role")) for m in messages if isinstance(m, dict)} if isinstance(messages, list) else set()
         if not roles & {"tool", "developer"} and not any(k in body for k in openai_only) and ("system" in body or "system" not in roles):
             return "/v1/messages"
     return "/v1/chat/completions"
 
 
+class RefusedError(Exception):
+    """The server would answer the request itself: with `status`, and `message` in the client's envelope."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
 def explain(registry: Registry, raw: bytes, path: str | None, headers: Mapping[str, str], seed: int) -> dict[str, Any]:
-    """The whole explanation as JSON. Raises `ApiError` where the server would refuse the request."""
-    body = jsonedit.load(raw)
-    asked = operations.find("POST", path or guess_path(body), dict(headers))
-    client = DIALECTS[asked.dialect]
-    name, stream = operations.model_and_stream(body)
-    model = registry.resolve(name)
-    if model is None:
-        raise operations.unknown_model(name)
-    needs = client.needs(body)
+    """The whole explanation as JSON. Raises `RefusedError` where the server would refuse the request."""
     day = datetime.now(UTC).date()
-    draw = random.Random(seed).random  # noqa: S311 - the draw must be repeatable
-    found = chain.build(model, registry.targets, DIALECTS, client, needs, Health(time.monotonic), draw)
-    attempts = []
-    for n, cluster in enumerate(found.clusters[: model.attempts.total], 1):
+    services = Services(
+        snapshots=Snapshots(registry),
+        dialects=DIALECTS,
+        health=Health(time.monotonic),
+        monotonic=time.monotonic,
+        wall=time.time,
+        random=_draws(seed),
+        new_id=lambda: "explain",
+        facts=lambda target, asked: facts_for(target, asked, day) if target.model == "*" else (target.facts, target.price),
+    )
+    route, clusters = _routed(services, raw, path, headers)
+    plan = route.plan
+    assert plan is not None
+    model = registry.models[plan.model]
+    client = DIALECTS[plan.dialect]
+    body = jsonedit.load(raw)
+    needs = client.needs(body)
+    # the same draws as the route stage's give the same chain, and its exclusions
+    found = chain.build(model, registry.targets, DIALECTS, client, needs, services.health, _draws(seed))
+    excluded = [{"cluster": e.cluster, "code": e.code, "why": e.detail} for e in found.excluded]
+
+    def entry(cluster: str) -> dict[str, Any]:
         target = registry.cluster_target(cluster)
         assert target is not None
         upstream = DIALECTS[target.provider.kind.dialect]
-        entry: dict[str, Any] = {"attempt": n, "cluster": cluster, "pair": f"{client.name} -> {upstream.name}"}
+        shown: dict[str, Any] = {"cluster": cluster, "pair": f"{client.name} -> {upstream.name}"}
         try:
             request = build(
                 raw,
@@ -83,31 +110,60 @@ def explain(registry: Registry, raw: bytes, path: str | None, headers: Mapping[s
                 client=client,
                 upstream=upstream,
                 target=target,
-                facts=facts_for(target, name, day)[0],
-                stream=stream,
-                query=asked.query,
-                kept=kept(headers),
+                facts=services.facts(target, plan.asked)[0],
+                stream=plan.stream,
+                query=plan.query,
+                kept=plan.headers,
             )
-            entry |= _request(request)
         except ApiError as error:
-            entry["error"] = f"{error.kind.value}: {error.message}"
-        if model.strict and entry.get("losses"):
-            entry["excluded"] = "the model is strict and this target would lose something"
-        attempts.append(entry)
+            return shown | {"error": f"{error.kind.value}: {error.message}"}
+        return shown | _request(request)
+
+    if model.strict:
+        for cluster in found.clusters:
+            lost = entry(cluster)
+            if "error" in lost:
+                excluded.append({"cluster": cluster, "code": "untranslatable", "why": lost["error"]})
+            elif lost["losses"]:
+                why = "the model is strict, and this target would lose: " + ", ".join(sorted({loss["code"] for loss in lost["losses"]}))
+                excluded.append({"cluster": cluster, "code": "strict", "why": why})
     return {
         "registry": registry.digest,
         "client_dialect": client.name,
-        "asked": name,
+        "asked": plan.asked,
         "model": model.name,
-        "stream": stream,
+        "stream": plan.stream,
         "commit": model.commit.value,
         "strict": model.strict,
         "needs": sorted(needs),
         "candidates": [c for rank in model.ranks for t, _ in rank.targets for c in registry.targets[t].clusters],
-        "excluded": [{"cluster": e.cluster, "code": e.code, "why": e.detail} for e in found.excluded],
-        "chain": found.clusters[: model.attempts.total],
-        "attempts": attempts,
+        "excluded": excluded,
+        "chain": clusters,
+        "attempts_at_most": plan.total,
+        "attempts": [{"attempt": n, **entry(cluster)} for n, cluster in enumerate(clusters[: plan.total], 1)],
     }
+
+
+def _draws(seed: int) -> Callable[[], float]:
+    return random.Random(seed).random  # noqa: S311 - the draw must be repeatable
+
+
+def _routed(services: Services, raw: bytes, path: str | None, headers: Mapping[str, str]) -> tuple[RouteExchange, list[str]]:
+    """The route stage's own decision: the exchange that holds the plan, and the chain."""
+    if path is None:
+        try:
+            path = guess_path(jsonedit.load(raw), headers)
+        except ApiError:
+            path = guess_path(None, headers)
+    route = RouteExchange(services)
+    actions = route.handle(HeadersEvent(Kind.REQUEST_HEADERS, {**headers, ":method": "POST", ":path": path}, end=not raw))
+    if route.state is State.BODY:
+        actions = route.handle(BodyEvent(Kind.REQUEST_BODY, raw, True))
+    for action in actions:
+        if isinstance(action, Immediate):
+            raise RefusedError(action.status, str(orjson.loads(action.body)["error"]["message"]))
+    metadata = next(a.metadata for a in actions if isinstance(a, Continue) and a.metadata)
+    return route, clusters_of(metadata[NAMESPACE]["priority_groups"])
 
 
 def _request(request: UpstreamRequest) -> dict[str, Any]:
@@ -115,7 +171,8 @@ def _request(request: UpstreamRequest) -> dict[str, Any]:
     return {
         "url": f"{provider.scheme}://{request.authority}{request.path}",
         "headers": request.headers | _credential(request.target),
-        "body": orjson.loads(request.body),
+        # as it is: numbers that Python cannot hold survive
+        "body": orjson.Fragment(request.body),
         "losses": [{"code": loss.code, "detail": loss.detail} for loss in request.losses],
     }
 
@@ -138,17 +195,16 @@ def text_of(report: Mapping[str, Any]) -> str:
         f"candidates  {', '.join(report['candidates'])}",
     ]
     lines += [f"excluded    {e['cluster']}: {e['code']} ({e['why']})" for e in report["excluded"]]
-    lines.append(f"chain       {' -> '.join(report['chain'])}")
+    lines.append(f"chain       {' -> '.join(report['chain'])} (at most {report['attempts_at_most']} attempts)")
     for attempt in report["attempts"]:
         lines += ["", f"attempt {attempt['attempt']}   {attempt['cluster']}   {attempt['pair']}"]
-        if "excluded" in attempt:
-            lines.append(f"  left out: {attempt['excluded']}")
         if "error" in attempt:
             lines.append(f"  {attempt['error']}")
             continue
         lines.append(f"  POST {attempt['url']}")
         lines += [f"  {name}: {value}" for name, value in attempt["headers"].items()]
-        body = orjson.dumps(attempt["body"], option=orjson.OPT_INDENT_2).decode()
+        # the standard library's, because it keeps numbers of any size
+        body = json.dumps(json.loads(orjson.dumps(attempt["body"])), indent=2, ensure_ascii=False)
         if len(body) > _SHOWN:
             body = f"{body[:_SHOWN]}\n… {len(body) - _SHOWN} more characters; --json prints all"
         lines += ["", *(f"  {line}" for line in body.splitlines())]
@@ -156,13 +212,24 @@ def text_of(report: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def headers_of(given: Sequence[str]) -> dict[str, str]:
+    """{lower-case name: value}, several values of one name joined as Envoy joins them. Raises `UsageError`."""
+    headers: dict[str, str] = {}
+    for text in given:
+        name, colon, value = text.partition(":")
+        name, value = name.strip().lower(), value.strip()
+        if not colon or not name:
+            raise UsageError(f"--header {text}: expected NAME:VALUE")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
+
+
 def run(args: argparse.Namespace) -> int:
     registry = load_registry(args.registry)
     raw = sys.stdin.buffer.read() if args.body == "-" else Path(args.body).read_bytes()
-    headers = {name.strip().lower(): value.strip() for name, _, value in (h.partition(":") for h in args.header)}
     try:
-        report = explain(registry, raw, args.path, headers, args.seed)
-    except ApiError as error:
+        report = explain(registry, raw, args.path, headers_of(args.header), args.seed)
+    except RefusedError as error:
         print(f"refused with {error.status}: {error.message}", file=sys.stderr)
         return 1
     print(orjson.dumps(report, option=orjson.OPT_INDENT_2).decode() if args.json else text_of(report))
