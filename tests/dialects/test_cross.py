@@ -18,6 +18,7 @@ from openai.types.chat import ChatCompletion
 
 from extproc.core.dialect import Facts
 from extproc.core.ir import Foreign, Opaque, Response, Text, Thinking, ToolCall
+from extproc.core.losses import meaning
 from extproc.dialects.catalog import DIALECTS
 from extproc.stages import pipes, upstream
 from tests.dialects.chat_recorded import needs_recordings
@@ -35,6 +36,7 @@ def test_nothing_is_wrong() -> None:
     for direction, exchange, to in pairs():
         found = outcome(direction, exchange, to)
         assert found.kind != "wrong", f"{direction} {exchange.name} ({exchange.dialect}) to {to}: {found.why}"
+        assert all(meaning(code) for code in found.codes), found.codes
         kinds[direction, found.kind] += 1
     assert kinds["request", "exact"] > 1000
     assert kinds["answer", "exact"] > 1300

@@ -142,7 +142,7 @@ def test_first_of_several_candidates() -> None:
     candidates = [{"index": n, "content": {"parts": [{"text": str(n)}]}, "finishReason": "STOP"} for n in (1, 0)]
     response = GEMINI.decode_response(orjson.dumps({"candidates": candidates}))
     assert response.blocks == [Text("0")]
-    assert [loss.code for loss in response.losses] == ["dropped:candidates"]
+    assert [loss.code for loss in response.losses] == ["dropped:choices"]
 
 
 def test_grounding_rides_on_the_last_text() -> None:

@@ -132,6 +132,13 @@ def stream(case: Case) -> tuple[bytes, list[Loss]]:
     return pipe.feed(case.input.read_bytes(), end=True), pipe.seen.losses
 
 
+def codes(case: Case) -> set[str]:
+    """The codes of the losses on the way."""
+    if case.kind == "streams":
+        return {loss.code for loss in stream(case)[1]}
+    return {loss.code for loss in (request(case) if case.kind == "requests" else response(case))[2]}
+
+
 def golden(case: Case) -> bytes:
     """The golden's bytes. A stream's losses stand behind it as a comment."""
     if case.kind == "streams":

@@ -94,7 +94,7 @@ def first_candidate(answer: dict[str, Any], losses: Losses) -> dict[str, Any]:
     candidates = members(answer.get("candidates"), "candidates")
     first = next((c for c in candidates if c.get("index") in (None, 0)), None)
     if len(candidates) > (first is not None):
-        losses.add("dropped:candidates", "only the first candidate is kept")
+        losses.add("dropped:choices", "only the first candidate is kept")
     return first or {}
 
 
