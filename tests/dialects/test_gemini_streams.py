@@ -238,7 +238,7 @@ def test_only_the_first_candidate() -> None:
         stream({"candidates": [{"index": 1, "content": {"parts": [{"text": "no"}]}}], "responseId": "r"}, chunk({"text": "yes"}, index=0))
     )
     assert [e.text for e in events if isinstance(e, BlockDelta)] == ["yes"]
-    assert [loss.code for loss in decoder.losses] == ["dropped:candidates"]
+    assert [loss.code for loss in decoder.losses] == ["dropped:choices"]
 
 
 def test_ids_without_a_response_id_are_repeatable_and_differ_between_turns() -> None:
