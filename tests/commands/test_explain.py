@@ -1,0 +1,255 @@
+"""`extproc explain`: says what the stages do, shows what is sent, and refuses what the server refuses."""
+
+from __future__ import annotations
+
+import io
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from extproc.commands.explain import explain, guess_path
+from extproc.core.exchange import Continue
+from extproc.registry.load import load_registry
+from extproc.registry.types import Registry
+from tests.commands.files import run, write
+from tests.stages.world import Journey, World, of_type, request_body
+
+HELLO = [{"role": "user", "content": "hello"}]
+IMAGE = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}}]}]
+TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {"x": {"type": "integer"}}}}}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return write(tmp_path)
+
+
+@pytest.fixture
+def registry(file: Path) -> Registry:
+    return load_registry(file)
+
+
+def chat(model: str = "chat", **members: Any) -> bytes:
+    return orjson.dumps({"model": model, "messages": HELLO, **members})
+
+
+def explained(registry: Registry, raw: bytes, path: str | None = None, seed: int = 1, **headers: str) -> dict[str, Any]:
+    report = explain(registry, raw, path, {name.replace("_", "-"): value for name, value in headers.items()}, seed)
+    parsed: dict[str, Any] = orjson.loads(orjson.dumps(report))
+    return parsed
+
+
+# the same as the stages
+
+BODIES: list[tuple[str, bytes, dict[str, str]]] = [
+    ("/v1/chat/completions", chat(), {}),
+    ("/v1/chat/completions?beta=1", chat(stream=True, temperature=0.2, logprobs=True, tools=[TOOL]), {"user_agent": "an SDK", "x_secret": "1"}),
+    (
+        "/v1/chat/completions",
+        b'{ "model" : "chat",\n "messages":[{"role":"user","content":"\\u00fc"}], "unheard_of": 123456789012345678901234567890 }',
+        {},
+    ),
+    ("/v1/messages", chat(max_tokens=10, system="be brief", top_k=3), {"anthropic_version": "2023-06-01", "anthropic_beta": "files-api-2025-04-14"}),
+    ("/v1/messages?beta=true", chat(max_tokens=10, stream=True, metadata={"user_id": "u"}), {"anthropic_beta": "a,b"}),
+    ("/v1/chat/completions", chat("gpt-4o-mini", max_completion_tokens=7), {}),
+]
+
+
+@pytest.mark.parametrize(("path", "raw", "headers"), BODIES)
+def test_it_shows_what_the_stages_send(registry: Registry, path: str, raw: bytes, headers: dict[str, str]) -> None:
+    report = explain(registry, raw, path, {name.replace("_", "-"): value for name, value in headers.items()}, 1)
+    world = World(registry)
+    world.services.random = random.Random(1).random
+    journey = Journey(world)
+    journey.route(raw, path, **headers)
+    assert report["chain"] == journey.chain
+    for shown in report["attempts"]:
+        attempt = world.attempt()
+        journey.take(attempt.handle(journey.attempt_headers(shown["attempt"])))
+        answer = of_type(attempt.handle(request_body(raw)), Continue)
+        sent = dict(answer.set)
+        target = registry.cluster_target(shown["cluster"])
+        assert target is not None
+        assert shown["url"] == f"{target.provider.scheme}://{sent.pop(':authority')}{sent.pop(':path')}"
+        body = raw if answer.body is None else answer.body
+        assert orjson.dumps(shown["body"]) == body, "byte for byte"
+        assert int(sent.pop("content-length")) == len(body)
+        credential = target.provider.kind.auth_header
+        assert {n: v for n, v in shown["headers"].items() if n != credential} == sent
+
+
+# what it says
+
+
+def test_candidates_chain_and_attempts(registry: Registry) -> None:
+    report = explained(registry, chat())
+    assert report["candidates"] == ["gpt@k1", "gpt@k2", "sonnet", "flash", "llama"]
+    assert report["chain"] == ["gpt@k1", "sonnet", "flash", "llama", "gpt@k2"]
+    assert [a["cluster"] for a in report["attempts"]] == ["gpt@k1", "sonnet", "flash", "llama"]
+    assert [a["pair"].partition(" -> ")[2] for a in report["attempts"]] == ["openai_chat", "anthropic_messages", "gemini", "openai_chat"]
+    assert (report["model"], report["asked"], report["stream"], report["strict"]) == ("chat", "chat", False, False)
+    assert report["attempts"][2]["url"] == "https://generativelanguage.googleapis.com/v1beta/models/gemini-2.5-flash:generateContent"
+    assert report["attempts"][3]["url"] == "http://127.0.0.1:8000/base/v1/chat/completions"
+
+
+def test_no_more_attempts_than_are_allowed(registry: Registry) -> None:
+    report = explained(registry, chat("short"))
+    assert [a["cluster"] for a in report["attempts"]] == ["gpt@k1", "sonnet"]
+    assert report["attempts_at_most"] == 2
+
+
+def test_exclusions_have_reasons(registry: Registry) -> None:
+    report = explained(registry, chat(messages=IMAGE))
+    assert report["needs"] == ["vision"]
+    (excluded,) = report["excluded"]
+    assert (excluded["cluster"], excluded["code"]) == ("llama", "lacks:vision")
+    assert "vision" in excluded["why"]
+    assert "llama" not in report["chain"]
+
+
+def test_a_strict_model_leaves_out_what_would_lose_something(registry: Registry) -> None:
+    report = explained(registry, chat("careful", logprobs=True))
+    assert report["chain"] == ["gpt@k1", "gpt@k2"]
+    (excluded,) = report["excluded"]
+    assert (excluded["cluster"], excluded["code"]) == ("sonnet", "strict")
+    assert "dropped:logprobs" in excluded["why"]
+    assert [a["cluster"] for a in report["attempts"]] == ["gpt@k1", "gpt@k2"]
+
+
+def test_losses_are_told(registry: Registry) -> None:
+    lossy = next(a for a in explained(registry, chat(logprobs=True))["attempts"] if a["cluster"] == "sonnet")
+    assert "dropped:logprobs" in [loss["code"] for loss in lossy["losses"]]
+
+
+def test_keys_are_not_known_and_not_shown(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLAUDE_KEY", "the-key-itself")
+    report = explained(registry, chat(), authorization="Bearer the client's", x_api_key="the client's")
+    shown = {a["cluster"]: a["headers"] for a in report["attempts"]}
+    assert shown["gpt@k1"]["authorization"] == "Bearer <injected by Envoy>"
+    assert shown["sonnet"]["x-api-key"] == "<injected by Envoy>"
+    assert shown["flash"]["x-goog-api-key"] == "<injected by Envoy>"
+    assert "authorization" not in shown["llama"], "this provider gets no key"
+    assert "the-key-itself" not in str(report)
+    assert "the client's" not in str(report)
+
+
+def test_a_clients_beta_and_the_operators_add_up(registry: Registry) -> None:
+    report = explained(registry, chat(max_tokens=5), "/v1/messages", anthropic_beta="files-api-2025-04-14")
+    shown = {a["cluster"]: a["headers"] for a in report["attempts"]}
+    assert shown["sonnet"]["anthropic-beta"] == "files-api-2025-04-14,context-1m-2025-08-07"
+    assert "anthropic-beta" not in shown["gpt@k1"]
+
+
+def test_a_seed_repeats_a_draw_and_others_draw_otherwise(registry: Registry) -> None:
+    first = {seed: explained(registry, chat("canary"), seed=seed)["chain"] for seed in range(8)}
+    again = {seed: explained(registry, chat("canary"), seed=seed)["chain"] for seed in range(8)}
+    assert first == again
+    assert {chain[0].partition("@")[0] for chain in first.values()} == {"gpt", "sonnet"}
+
+
+def test_a_wildcard_target_gets_the_clients_model(registry: Registry) -> None:
+    report = explained(registry, chat("gpt-4o-mini"))
+    assert (report["model"], report["attempts"][0]["body"]["model"]) == ("gpt-*", "gpt-4o-mini")
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "path"),
+    [
+        ({"messages": HELLO}, {}, "/v1/chat/completions"),
+        ({"messages": HELLO, "max_tokens": 5}, {}, "/v1/messages"),
+        ({"messages": HELLO}, {"anthropic-version": "2023-06-01"}, "/v1/messages"),
+        ({"messages": [{"role": "system", "content": "x"}, *HELLO], "max_tokens": 5}, {}, "/v1/chat/completions"),
+        ({"messages": HELLO, "max_tokens": 5, "stop": ["x"]}, {}, "/v1/chat/completions"),
+        ({"messages": HELLO, "max_tokens": 5, "tools": [TOOL]}, {}, "/v1/chat/completions"),
+        ({"messages": HELLO, "max_tokens": 5, "tools": [{"name": "f", "input_schema": {}}]}, {}, "/v1/messages"),
+        ({"messages": 7, "max_tokens": 5}, {}, "/v1/messages"),
+        ({"messages": [{"role": ["x"]}], "max_tokens": 5}, {}, "/v1/messages"),
+        (["not", "an", "object"], {}, "/v1/chat/completions"),
+    ],
+)
+def test_the_guess_of_the_path(body: Any, headers: dict[str, str], path: str) -> None:
+    assert guess_path(body, headers) == path
+
+
+# the command line
+
+
+def test_text_for_a_person(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "body.json").write_bytes(chat(messages=IMAGE, logprobs=True, seed=12).replace(b":12", b":12345678901234567890123"))
+    code, out, err = run(capsys, "explain", "--registry", file, "--seed", "1", tmp_path / "body.json")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[0] == "'chat' in openai_chat -> model 'chat' (unary, commit first_token)"
+    for line in (
+        "needs       vision",
+        "candidates  gpt@k1, gpt@k2, sonnet, flash, llama",
+        "excluded    llama: lacks:vision (openai_chat at local cannot carry: vision)",
+        "chain       gpt@k1 -> sonnet -> flash -> gpt@k2 (at most 4 attempts)",
+        "attempt 2   sonnet   openai_chat -> anthropic_messages",
+        "  POST https://api.anthropic.com/v1/messages",
+        "  x-api-key: <injected by Envoy>",
+        '    "seed": 12345678901234567890123',
+    ):
+        assert line in [known.rstrip(",") for known in out.splitlines()], line
+    assert "  loss dropped:logprobs" in out
+
+
+def test_a_long_body_is_cut_in_text_and_whole_in_json(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "x" * 50_000
+    (tmp_path / "body.json").write_bytes(chat("small", messages=[{"role": "user", "content": text}]))
+    _, out, _ = run(capsys, "explain", "--registry", file, tmp_path / "body.json")
+    assert "more characters; --json prints all" in out
+    assert len(out) < 4000
+    code, out, _ = run(capsys, "explain", "--registry", file, "--json", tmp_path / "body.json")
+    assert code == 0
+    assert orjson.loads(out)["attempts"][0]["body"]["messages"][0]["content"] == text
+
+
+def test_a_body_from_standard_input(file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(chat())))
+    code, out, _ = run(capsys, "explain", "--registry", file, "--json", "--header", "Anthropic-Version: 2023-06-01", "-")
+    assert (code, orjson.loads(out)["client_dialect"]) == (0, "anthropic_messages")
+
+
+@pytest.mark.parametrize(
+    ("body", "options", "status", "says"),
+    [
+        (b"{", [], 400, "not valid JSON"),
+        (b"", [], 400, "no body"),
+        (b"[]", [], 400, "JSON object"),
+        (b'{"messages":[]}', [], 400, "`model` is required"),
+        (b'{"model":"chat","messages":[],"model":"chat"}', [], 400, "two members of the same name"),
+        (b'{"model":"nothing-like-it","messages":[]}', [], 404, "nothing-like-it"),
+        (b'{"model":"../../etc/passwd","messages":[]}', ["--header", "anthropic-version: 2023-06-01"], 404, "passwd"),
+        (chat(), ["--path", "/v1/embeddings"], 404, "/v1/embeddings"),
+        (chat(), ["--path", "/v1/models"], 405, "GET"),
+        (chat(), ["--path", "/v1/realtime"], 501, "realtime"),
+        (chat(), ["--header", "content-encoding: gzip"], 415, "gzip"),
+        (chat("small", messages=IMAGE), [], 422, "vision"),
+        (chat("exact", logprobs=True), [], 422, "strict"),
+    ],
+)
+def test_what_the_server_refuses_is_refused(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], body: bytes, options: list[str], status: int, says: str
+) -> None:
+    (tmp_path / "body.json").write_bytes(body)
+    code, out, err = run(capsys, "explain", "--registry", file, *options, tmp_path / "body.json")
+    assert (code, out) == (1, "")
+    assert err.startswith(f"refused with {status}: ")
+    assert says in err
+
+
+def test_wrong_arguments(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "body.json").write_bytes(chat())
+    code, _, err = run(capsys, "explain", "--registry", file, "--header", "no colon", tmp_path / "body.json")
+    assert code == 2
+    assert "--header no colon: expected NAME:VALUE" in err
+    code, _, err = run(capsys, "explain", "--registry", file, tmp_path / "absent.json")
+    assert code == 1
+    assert "absent.json: No such file" in err
+    code, _, err = run(capsys, "explain", "--registry", tmp_path / "absent.yaml", tmp_path / "body.json")
+    assert code == 1
+    assert "absent.yaml: cannot be read" in err
