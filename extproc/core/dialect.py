@@ -151,6 +151,8 @@ class Dialect(Protocol):
     """The needs that the format itself can express; the target's capabilities narrow them further."""
     stream_type: str
     """Content type of its streams: text/event-stream."""
+    exact_member: str | None
+    """The top-level member of requests that holds tool inputs as JSON values, whose numbers must stay exact; None where they are text."""
 
     def needs(self, body: JSON) -> frozenset[str]:
         """What the parsed request depends on. Total: never raises, whatever the shape. Everything that makes `encode_request` of another

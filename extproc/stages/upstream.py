@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from extproc.core import bignum
 from extproc.core.dialect import Dialect, Encoded, Facts
 from extproc.core.ir import JSON, Loss
 from extproc.registry.types import Target
@@ -43,6 +44,8 @@ def encode(raw: bytes, body: JSON, client: Dialect, upstream: Dialect, facts: Fa
     """
     if client.name == upstream.name:
         return upstream.splice_request(raw, body, facts, kept)
+    if client.exact_member is not None:
+        body = bignum.exact(raw, body, client.exact_member)
     request = client.decode_request(body)
     encoded = upstream.encode_request(request, facts)
     encoded.losses = request.losses + encoded.losses

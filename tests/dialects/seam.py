@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import orjson
@@ -24,8 +25,8 @@ def send(client: str, to: str, *messages: Any, **members: Any) -> tuple[dict[str
     body = {"model": "m", "messages": list(messages) or [USER], **({"max_tokens": 9000} if client == "anthropic_messages" else {}), **members}
     target = TARGETS[to]
     dialect = target.provider.kind.dialect
-    raw = orjson.dumps(body)
-    built = upstream.encode(raw, body, DIALECTS[client], DIALECTS[dialect], target.facts, {})
+    raw = json.dumps(body).encode()
+    built = upstream.encode(raw, orjson.loads(raw), DIALECTS[client], DIALECTS[dialect], target.facts, {})
     if client != dialect:
         REQUESTS[dialect](built.body)
     return orjson.loads(built.body), {loss.code for loss in built.losses}
@@ -68,5 +69,5 @@ def loop(*ids: str, arguments: str = "{}", result: Any = "ok") -> list[dict[str,
 
 
 def a_loop(*results: dict[str, Any], **block: Any) -> list[dict[str, Any]]:
-    uses = [{"type": "tool_use", "id": r["tool_use_id"], "name": "f", "input": {}, **block} for r in results]
+    uses = [{"type": "tool_use", "id": r["tool_use_id"], "name": "f", "input": {}} | block for r in results]
     return [USER, {"role": "assistant", "content": uses}, {"role": "user", "content": [{"type": "tool_result", **r} for r in results]}]

@@ -64,6 +64,9 @@ def test_point_06_arguments_are_text_on_one_side_and_an_object_on_the_other() ->
     request = CHAT.decode_request({"model": "m", "messages": loop("a", arguments=raw)})
     for dialect, target in ((ANTHROPIC, "anthropic_messages"), (GEMINI, "gemini")):
         assert raw.encode() in dialect.encode_request(request, TARGETS[target].facts).body
+    history = a_loop({"tool_use_id": "a"}, input={"n": 12345678901234567890123, "x": 0.5})
+    sent = send("anthropic_messages", "openai_chat", *history)[0]["messages"][1]["tool_calls"][0]["function"]["arguments"]
+    assert sent == '{"n":12345678901234567890123,"x":0.5}'
     for odd in ("", "{broken", "[1]"):
         body, _ = send("openai_chat", "anthropic_messages", *loop("a", arguments=odd))
         assert isinstance(body["messages"][1]["content"][0]["input"], dict)

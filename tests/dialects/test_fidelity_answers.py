@@ -1,7 +1,7 @@
 """The points that a translation between these dialects must keep, one test each, under the number that the project's list of them has.
 
-Here: answers, streams, errors and headers, 28 to 50. Short on purpose: each shows its point at the seam; the details are tested with their dialect, the breadth
-in the goldens and the recordings. Missing numbers concern vendors whose dialect is not here.
+Here: answers, streams, errors and headers, 28 to 50. Short on purpose: each shows its point at the seam; the details are tested with their
+dialect, the breadth in the goldens and the recordings. Missing numbers concern vendors whose dialect is not here.
 """
 
 from __future__ import annotations

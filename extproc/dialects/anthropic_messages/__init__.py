@@ -42,6 +42,7 @@ class AnthropicMessages:
         }
     )
     stream_type = "text/event-stream"
+    exact_member: str | None = "messages"
 
     def needs(self, body: JSON) -> frozenset[str]:
         return needs(body)

@@ -42,6 +42,7 @@ class Gemini:
         }
     )
     stream_type = "text/event-stream"
+    exact_member: str | None = None  # its numbers are doubles
 
     def needs(self, body: JSON) -> frozenset[str]:
         return need_reader.needs(body)

@@ -24,6 +24,7 @@ class OpenAIChat:
     name = NAME
     carries = needs.CARRIES
     stream_type = "text/event-stream"
+    exact_member: str | None = None
 
     def needs(self, body: JSON) -> frozenset[str]:
         return needs.needs(body)
