@@ -171,5 +171,5 @@ def _continue(action: Continue) -> pb.ProcessingResponse:
         # an override replaces the whole mode: say SEND again
         mode.request_header_mode = pb.ProcessingMode.SEND
         mode.response_header_mode = pb.ProcessingMode.SEND
-        mode.response_trailer_mode = pb.ProcessingMode.SKIP
+        mode.response_trailer_mode = pb.ProcessingMode.SEND
     return response

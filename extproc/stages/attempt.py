@@ -34,12 +34,15 @@ from extproc.core.verdict import Verdict, about_request, decide
 from extproc.registry.types import Registry, Target
 from extproc.routing.health import Out
 from extproc.stages import answers
-from extproc.stages.judge import Judge, Judgement, Sound, judge_for
+from extproc.stages.judge import ErrorJudge, Judge, Judgement, Sound, judge_for
 from extproc.stages.services import Services
 from extproc.stages.upstream import build
 
 LIMIT = "limit"
 """The one timer of an attempt: first token, then stall, never beyond the chain's deadline."""
+
+ENDING = 0.5
+"""Seconds that an error body which is whole gets to end: the client may read the provider's own bytes only if they have an end."""
 
 
 class AttemptExchange(Exchange):
@@ -175,6 +178,8 @@ class AttemptExchange(Exchange):
             judgement = judge.end()
         if judgement is not None:
             return self._judged(judgement)
+        if isinstance(judge, ErrorJudge) and judge.whole:
+            return [Arm(LIMIT, self._limit(ENDING))]
         # inside a hold Envoy's own idle limit does not see the bytes: stalls are ours to police
         return [Arm(LIMIT, self._limit(plan.stall))] if judge.content and plan.stream else []
 

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Protocol
 
+import orjson
+
 from extproc.core.dialect import Dialect
 from extproc.core.errors import ApiError, ErrorKind, UpstreamFormatError
 from extproc.core.headers import media_type
@@ -28,6 +30,9 @@ class Sound(Enum):
 
 
 Judgement = Sound | ApiError | None
+
+_LOOKS = 16
+"""How often a body that might be whole is parsed before its end: pieces are the provider's, and so is the time that this takes."""
 
 
 class Judge(Protocol):
@@ -86,6 +91,28 @@ class StreamJudge:
         return None
 
 
+class _Document:
+    """A body that is one JSON document. It is whole when it parses: where trailers follow (HTTP/2), Envoy shows no end before it is let go."""
+
+    __slots__ = ("_looks", "raw")
+
+    def __init__(self) -> None:
+        self.raw = bytearray()
+        self._looks = _LOOKS
+
+    def add(self, piece: bytes) -> bool:
+        """Is it whole now? False may also mean that nobody looked."""
+        self.raw += piece
+        if self._looks == 0 or piece.rstrip()[-1:] not in (b"}", b"]"):
+            return False
+        self._looks -= 1
+        try:
+            orjson.loads(self.raw)
+        except orjson.JSONDecodeError:
+            return False
+        return True
+
+
 class UnaryJudge:
     """A 2xx body that is no stream: sound if it is an answer of its dialect, or too large to be an error."""
 
@@ -93,41 +120,44 @@ class UnaryJudge:
 
     def __init__(self, dialect: Dialect, complete: bool) -> None:
         self._dialect = dialect
-        self._body = bytearray()
+        self._body = _Document()
         self._limit = HELD_FOR_COMPLETE if complete else HELD_FOR_CONTENT
         self.content = False
 
     def feed(self, piece: bytes) -> Judgement:
-        self._body += piece
+        whole = self._body.add(piece)
         self.content = self.content or bool(piece)
-        return Sound.PASS if len(self._body) > self._limit else None
+        if len(self._body.raw) > self._limit:
+            return Sound.PASS
+        return self.end() if whole else None
 
     def end(self) -> Judgement:
         try:
-            self._dialect.decode_response(bytes(self._body))
+            self._dialect.decode_response(bytes(self._body.raw))
         except ApiError as error:
             return error
         return Sound.PASS
 
 
 class ErrorJudge:
-    """A 4xx or 5xx whose body decides what it means."""
+    """A 4xx or 5xx whose body decides what it means. `whole`: only the end of the body is outstanding."""
 
-    __slots__ = ("_body", "_dialect", "_headers", "_status", "content")
+    __slots__ = ("_body", "_dialect", "_headers", "_status", "content", "whole")
 
     def __init__(self, dialect: Dialect, status: int, headers: Mapping[str, str]) -> None:
         self._dialect = dialect
         self._status = status
         self._headers = headers
-        self._body = bytearray()
+        self._body = _Document()
         self.content = True
+        self.whole = False
 
     def feed(self, piece: bytes) -> Judgement:
-        self._body += piece
-        return self.end() if len(self._body) > HELD_FOR_CONTENT else None
+        self.whole = self._body.add(piece)
+        return self.end() if len(self._body.raw) > HELD_FOR_CONTENT else None
 
     def end(self) -> Judgement:
-        return self._dialect.decode_error(self._status, self._headers, bytes(self._body))
+        return self._dialect.decode_error(self._status, self._headers, bytes(self._body.raw))
 
 
 def judge_for(dialect: Dialect, status: int, headers: Mapping[str, str], *, stream: bool, complete: bool) -> Judge | ApiError:

@@ -134,7 +134,16 @@ class ReplyStage(RequestExchange):
         return [Continue(Kind.RESPONSE_BODY)]
 
     def on_response_trailers(self, event: HeadersEvent) -> list[Action]:  # noqa: ARG002
-        return [Continue(Kind.RESPONSE_TRAILERS)]
+        """Where trailers follow (HTTP/2), no piece says that it is the last."""
+        pipe, record = self.pipe, self.record
+        if pipe is None or self.state is not State.STREAMING or record.ended_ns:
+            return [Continue(Kind.RESPONSE_TRAILERS)]
+        self.state = State.DONE
+        left = pipe.feed(b"", True)
+        self.saw(pipe.seen)
+        self.end(Outcome.OK if pipe.seen.error is None else Outcome.CUT, record.status, pipe.seen.error)
+        # what would still have to be said has no place in front of trailers
+        return [Arm(STALL, None), Abort("the provider's answer ended before it was complete") if left else Continue(Kind.RESPONSE_TRAILERS)]
 
     def on_stall(self, event: Tick) -> list[Action]:  # noqa: ARG002
         """The provider has gone silent in a flowing answer. Nothing can be added between two pieces, so the client's stream is broken off."""
@@ -172,7 +181,12 @@ class ReplyStage(RequestExchange):
         self.state = State.DONE
         status = int(event.headers.get(":status", "500") or 500)
         error = ApiError(_KINDS.get(details.removeprefix("llm_"), ErrorKind.INTERNAL), details)
-        outcome = Outcome.INTERNAL_ERROR if status >= 500 else Outcome.REFUSED if status == STATUS[ErrorKind.UNPROCESSABLE] else Outcome.CLIENT_ERROR
+        if status >= 500:
+            outcome = Outcome.INTERNAL_ERROR
+        elif self.notes:
+            outcome = Outcome.REJECTED
+        else:
+            outcome = Outcome.REFUSED if status == STATUS[ErrorKind.UNPROCESSABLE] else Outcome.CLIENT_ERROR
         self.end(outcome, status, error)
         remove = [n for n in RESPONSE_REMOVED if n in event.headers]
         return [Arm(DEADLINE, None), Continue(Kind.RESPONSE_HEADERS, set=self.exposed(), remove=remove)]

@@ -184,7 +184,7 @@ def test_a_mode_override_names_the_whole_mode(mode: Mode, body: Any) -> None:
     override = sent(Continue(Kind.RESPONSE_HEADERS, mode=mode)).mode_override
     assert override.response_body_mode == body
     assert override.request_header_mode == override.response_header_mode == pb.ProcessingMode.SEND
-    assert override.response_trailer_mode == pb.ProcessingMode.SKIP
+    assert override.response_trailer_mode == pb.ProcessingMode.SEND
     assert override.request_body_mode == pb.ProcessingMode.NONE
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 import orjson
 import pytest
 
@@ -9,6 +11,7 @@ from extproc.core.exchange import Arm, Continue, Finish, HeadersEvent, Immediate
 from extproc.core.plan import ATTEMPTS_NAMESPACE, attempt_notes
 from extproc.registry.types import Attempts, Commit, Registry, Timeouts
 from extproc.routing.health import Out
+from extproc.stages import judge
 from tests.stages.world import OPENAI_ANSWER, Journey, World, chat, of_type, openai_stream, piece, registry, target
 
 STREAM = chat(stream=True)
@@ -189,7 +192,9 @@ BAD = orjson.dumps({"error": {"message": "bad", "type": "invalid_request_error",
 
 def test_a_refusal_whose_body_never_ends_is_judged_by_its_status_and_not_retried() -> None:
     trip, exchange = sent()
-    actions = fed(trip, exchange, trip.response(400), piece(BAD), Tick("limit"))
+    actions = fed(trip, exchange, trip.response(400), piece(BAD))
+    assert [a.seconds for a in actions if isinstance(a, Arm)][-1] < 1.0, "it is whole, so there is not much to wait for"
+    actions = fed(trip, exchange, Tick("limit"))
     answer = of_type(actions, Immediate)
     assert (answer.status, answer.details, orjson.loads(answer.body)["error"]["message"]) == (400, "llm_invalid_request", "bad")
 
@@ -305,5 +310,31 @@ def test_status_is_never_touched() -> None:
 
 def test_trailers_end_a_hold() -> None:
     trip, exchange = sent(chat())
-    fed(trip, exchange, trip.response(200), piece(OPENAI_ANSWER))
+    fed(trip, exchange, trip.response(200), piece(OPENAI_ANSWER[:-1]))
     assert isinstance(fed(trip, exchange, HeadersEvent(Kind.RESPONSE_TRAILERS, {}, True))[-1], Finish)
+
+
+@pytest.mark.parametrize(("status", "body", "kind"), [(200, OPENAI_ANSWER, ""), (200, b'{"error":{"message":"x"}}', "upstream")])
+def test_a_document_that_is_whole_is_judged_without_its_end(status: int, body: bytes, kind: str) -> None:
+    """In front of trailers there is no last piece, and Envoy shows trailers only once the answer is let go."""
+    trip, exchange = sent(chat())
+    assert fed(trip, exchange, trip.response(status), piece(body[:20]))[1:] == []
+    assert isinstance(fed(trip, exchange, piece(body[20:]))[-1], Finish)
+    assert attempt_notes(trip.metadata)[0].kind == kind
+
+
+def test_a_body_in_tiny_pieces_costs_a_bounded_number_of_looks() -> None:
+    trip, exchange = sent(chat())
+    fed(trip, exchange, trip.response(200))
+    parsed = 0
+    loads = orjson.loads
+
+    def counting(raw: bytes) -> object:
+        nonlocal parsed
+        parsed += 1
+        return loads(raw)
+
+    with patch.object(judge.orjson, "loads", counting):
+        for _ in range(1000):
+            fed(trip, exchange, piece(b"}"))
+    assert 0 < parsed <= 16

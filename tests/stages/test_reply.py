@@ -113,6 +113,22 @@ def test_a_cut_stream_never_looks_finished(path: str) -> None:
     assert exchange.record.outcome is Outcome.CUT
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions", CLAUDE])
+def test_trailers_end_an_answer_and_show_a_cut(path: str) -> None:
+    trailers = HeadersEvent(Kind.RESPONSE_TRAILERS, {}, True)
+    for finish in (True, False):
+        _, exchange, _ = answered(chat(stream=True, max_tokens=9), path, stream=True)
+        for part in openai_stream("x", finish=finish, done=finish):
+            exchange.handle(piece(part))
+        actions = exchange.handle(trailers)
+        assert isinstance(actions[-1], Continue if finish else Abort)
+        assert exchange.record.outcome is (Outcome.OK if finish else Outcome.CUT)
+    _, exchange, _ = answered(chat())
+    exchange.handle(piece(OPENAI_ANSWER))
+    exchange.handle(trailers)
+    assert (exchange.record.outcome, exchange.record.finish) == (Outcome.OK, "stop")
+
+
 def test_an_error_inside_a_translated_stream_ends_it_for_the_client() -> None:
     _, exchange, _ = answered(chat(stream=True, max_tokens=9), CLAUDE, stream=True)
     first, error = openai_stream("x")[1], b'data: {"error":{"message":"boom","type":"server_error"}}\n\n'
