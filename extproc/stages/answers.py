@@ -18,7 +18,6 @@ from extproc.core.plan import AttemptNote
 from extproc.core.verdict import ACTION, Action, about_request
 from extproc.registry.types import Registry
 from extproc.stages.operations import ANTHROPIC
-from extproc.stages.services import Services
 
 JSON_TYPE = ("content-type", "application/json")
 FINAL = "x-llm-final"
@@ -77,13 +76,7 @@ def settle(notes: Sequence[AttemptNote], limit: float, now: float) -> None:
             note.fail(ApiError(ErrorKind.UNAVAILABLE, "the provider could not be reached, or broke the connection before it answered"))
 
 
-def used_up(notes: Sequence[AttemptNote], services: Services, error: ApiError | None) -> ApiError:
-    """Every target or every allowed attempt failed; the last error stands for them."""
-    last = error or (notes[-1].error() if notes else ApiError(ErrorKind.UNAVAILABLE, "no target could be tried"))
-    return for_client(last, notes, expose=services.options.expose)
-
-
-def deadline_passed(notes: Sequence[AttemptNote], *, expose: bool = True) -> ApiError:
+def deadline_passed(notes: Sequence[AttemptNote] = (), *, expose: bool = True) -> ApiError:
     """The deadline over the whole chain came before an answer."""
     return for_client(ApiError(ErrorKind.TIMEOUT, "no provider answered before the deadline of this model"), notes, expose=expose)
 

@@ -6,7 +6,7 @@ failure picks another successor than the one that stands. A response is never ch
 detection judges what it sees.
 
 An ImmediateResponse is final for the client. It is sent only where no other target can help: the chain is used up, the deadline has
-passed, or the provider stayed silent on the last attempt.
+passed, or a provider's refusal never comes to its end. What the attempts before did is not known here: the return stage adds it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from extproc.core.exchange import (
     Tick,
 )
 from extproc.core.headers import foreign_headers
-from extproc.core.plan import ATTEMPTS_NAMESPACE, NAMESPACE, AttemptNote, Plan, attempt_notes, clusters_of, groups
+from extproc.core.plan import ATTEMPTS_NAMESPACE, NAMESPACE, AttemptNote, Plan, clusters_of, groups
 from extproc.core.verdict import Verdict, about_request, decide
 from extproc.registry.types import Registry, Target
 from extproc.routing.health import Out
@@ -53,7 +53,6 @@ class AttemptExchange(Exchange):
         "_asked",
         "_chain",
         "_dialect",
-        "_earlier",
         "_headers",
         "_judge",
         "_registry",
@@ -72,7 +71,6 @@ class AttemptExchange(Exchange):
         self._asked = services.health.now
         self._headers: dict[str, str] = {}
         self._chain: list[str] = []
-        self._earlier: list[AttemptNote] = []
         self._judge: Judge | None = None
         self._dialect: Dialect | None = None
         self.plan: Plan | None = None
@@ -87,16 +85,15 @@ class AttemptExchange(Exchange):
         meta = event.metadata.get(NAMESPACE, {})
         plan = self.plan = Plan.loads(meta["plan"])
         self._chain = clusters_of(meta.get("priority_groups"))
-        self._earlier = attempt_notes(event.metadata)
         self._headers = event.headers
         self.traceparent = event.headers.get("traceparent", "")
         cluster = str(event.attributes.get("xds.cluster_name", ""))
         n = int(event.attributes.get("upstream.request_attempt_count", 1))
         now = self._services.wall()
         if n > plan.total or n > len(self._chain):
-            return self._end(answers.used_up(self._earlier, self._services, None), "llm_exhausted")
+            return self._end(ApiError(ErrorKind.UNAVAILABLE, "no target is left to try"), "llm_exhausted")
         if now >= plan.deadline_at:
-            return self._end(answers.deadline_passed(self._earlier), "llm_deadline")
+            return self._end(answers.deadline_passed(), "llm_deadline")
         self._registry = self._services.snapshots.get(plan.digest)
         target = self.target = self._registry.cluster_target(cluster)
         self.note = AttemptNote(n, cluster, now)
@@ -204,7 +201,7 @@ class AttemptExchange(Exchange):
         error = ApiError(ErrorKind.TIMEOUT, f"the provider was silent for too long before the {what}")
         if self._services.wall() >= plan.deadline_at:
             self._close_note("final", error)
-            return self._end(answers.deadline_passed([*self._earlier, note]), "llm_deadline")
+            return self._end(answers.deadline_passed(), "llm_deadline")
         return self._failed(error)
 
     def on_closed(self, event: Closed) -> list[Action]:  # noqa: ARG002
