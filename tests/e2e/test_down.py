@@ -38,7 +38,11 @@ class Setup:
         self.run_dir = directory / "run"
 
 
-@pytest.fixture(scope="module", params=[1, 2], ids=["one worker", "two workers"])
+ONE_WORKER = pytest.mark.parametrize("setup", [1], indirect=True, ids=["one worker"])
+TWO_WORKERS = pytest.mark.parametrize("setup", [2], indirect=True, ids=["two workers"])
+
+
+@pytest.fixture(scope="module")
 def setup(request: pytest.FixtureRequest) -> Iterator[Setup]:
     thread = LoopThread()
     try:
@@ -63,13 +67,6 @@ models:
         thread.close()
 
 
-@pytest.fixture
-def alone(setup: Setup) -> Setup:
-    if len(setup.envoy.options.server_sockets) != 1:
-        pytest.skip("for one worker")
-    return setup
-
-
 def told_at_once(sdk: Sdk) -> None:
     started = time.monotonic()
     with pytest.raises(sdk.errors.InternalServerError) as caught:
@@ -84,22 +81,24 @@ def told_at_once(sdk: Sdk) -> None:
         assert type(error).__name__ == "ServiceUnavailableError"
 
 
+@ONE_WORKER
 @pytest.mark.parametrize("client", [OpenAI, Anthropic])
 def test_no_server(setup: Setup, client: type[Sdk]) -> None:
     told_at_once(client(setup.envoy.url))
     assert httpx.get(setup.envoy.url + "/v1/models").json()["error"]["code"] == "unavailable"
 
 
+@ONE_WORKER
 @pytest.mark.parametrize("model", ["oa", "an"])
 @pytest.mark.parametrize("client", [OpenAI, Anthropic])
-def test_killed_under_load(alone: Setup, client: type[Sdk], model: str) -> None:
+def test_killed_under_load(setup: Setup, client: type[Sdk], model: str) -> None:
     """Streams under way, passed through or translated, end as failures that the SDK sees; new callers get the 503; then all is well again."""
-    sdk = client(alone.envoy.url)
-    for sim in alone.sims.values():
+    sdk = client(setup.envoy.url)
+    for sim in setup.sims.values():
         sim.tokens_per_second, sim.words = 20.0, 400
     try:
-        with server_process(alone.registry, alone.run_dir) as server, ThreadPoolExecutor(8) as pool:
-            wait_healthy(alone.envoy)
+        with server_process(setup.registry, setup.run_dir) as server, ThreadPoolExecutor(8) as pool:
+            wait_healthy(setup.envoy)
             flowing = threading.Barrier(9)
             streams = [pool.submit(endless, sdk, model, flowing) for _ in range(8)]
             flowing.wait(TIMEOUT)
@@ -108,14 +107,14 @@ def test_killed_under_load(alone: Setup, client: type[Sdk], model: str) -> None:
             told_at_once(sdk)
             failures = [stream.result(TIMEOUT) for stream in streams]
             assert [f for f in failures if f is None] == [], "a stream that was cut looked like a whole answer"
-        for sim in alone.sims.values():
+        for sim in setup.sims.values():
             sim.tokens_per_second, sim.words = None, None
-        with server_process(alone.registry, alone.run_dir):
-            until(lambda: httpx.get(alone.envoy.url + "/v1/models").status_code == 200, "service resumes by itself")
+        with server_process(setup.registry, setup.run_dir):
+            until(lambda: httpx.get(setup.envoy.url + "/v1/models").status_code == 200, "service resumes by itself")
             assert sdk.ask(model).text
             assert sdk.ask(model, stream=True).text
     finally:
-        for sim in alone.sims.values():
+        for sim in setup.sims.values():
             sim.tokens_per_second, sim.words = None, None
 
 
@@ -140,10 +139,23 @@ def endless(sdk: Sdk, model: str, flowing: threading.Barrier) -> Exception | Non
     return None
 
 
-def test_one_of_two_workers_killed(setup: Setup) -> None:
+def all_take_calls(setup: Setup) -> bool:
+    """Asks twice as often as there are servers; has each got a call?"""
+
+    def calls() -> dict[str, int]:
+        counts = (line.split("::") for line in setup.envoy.admin("/clusters").splitlines() if line.startswith("ext_proc::"))
+        return {part[1]: int(part[3]) for part in counts if part[2] == "rq_total"}
+
+    before = calls()
+    for _ in range(2 * len(before)):
+        httpx.get(setup.envoy.url + "/v1/models")
+    return all(after > before[server] for server, after in calls().items())
+
+
+@TWO_WORKERS
+@pytest.mark.parametrize("victim", [0, 1])
+def test_one_of_two_workers_killed(setup: Setup, victim: int) -> None:
     """No request that comes afterwards is lost, also before Envoy's health check has noticed."""
-    if len(setup.envoy.options.server_sockets) != 2:
-        pytest.skip("for two workers")
 
     async def sixty() -> list[Any]:
         async with openai.AsyncOpenAI(base_url=f"{setup.envoy.url}/v1", api_key=CLIENT_KEY, max_retries=0, timeout=TIMEOUT) as client:
@@ -158,24 +170,25 @@ def test_one_of_two_workers_killed(setup: Setup) -> None:
 
     with server_process(setup.registry, setup.run_dir, 0, 2) as first, server_process(setup.registry, setup.run_dir, 1, 2) as second:
         wait_healthy(setup.envoy, 2)
+        # Envoy's worker threads learn of healthy servers up to a second after its health checks
+        until(lambda: all_take_calls(setup), "both servers are used")
         assert all(isinstance(a, str) for a in asyncio.run(sixty()))
-        # stages of one request may run in either process
-        for server in (first, second):
-            until(lambda server=server: any(line.get("type") == "request" for line in server.log), "both take requests")  # type: ignore[misc]
-        first.signal(signal.SIGKILL)
-        first.wait()
+        killed = (first, second)[victim]
+        killed.signal(signal.SIGKILL)
+        killed.wait()
         answers = asyncio.run(sixty())
         assert [a for a in answers if not isinstance(a, str)] == []
 
 
-def test_drain_of_one_worker(alone: Setup) -> None:
+@ONE_WORKER
+def test_drain_of_one_worker(setup: Setup) -> None:
     """SIGTERM: what is under way, passed through or translated, is answered whole, and the process ends by itself."""
-    sdk = OpenAI(alone.envoy.url)
-    for sim in alone.sims.values():
+    sdk = OpenAI(setup.envoy.url)
+    for sim in setup.sims.values():
         sim.tokens_per_second, sim.words = 40.0, 60
     try:
-        with server_process(alone.registry, alone.run_dir) as server, ThreadPoolExecutor(2) as pool:
-            wait_healthy(alone.envoy)
+        with server_process(setup.registry, setup.run_dir) as server, ThreadPoolExecutor(2) as pool:
+            wait_healthy(setup.envoy)
             flowing = threading.Barrier(3)
             streams: list[Future[Exception | None]] = [pool.submit(endless, sdk, model, flowing) for model in ("oa", "an")]
             flowing.wait(TIMEOUT)
@@ -185,5 +198,5 @@ def test_drain_of_one_worker(alone: Setup) -> None:
             outcomes = {line["model"]: line["outcome"] for line in server.log if line.get("type") == "request"}
             assert outcomes == {"oa": "detached", "an": "ok"}
     finally:
-        for sim in alone.sims.values():
+        for sim in setup.sims.values():
             sim.tokens_per_second, sim.words = None, None

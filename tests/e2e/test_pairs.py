@@ -285,7 +285,6 @@ def test_usage_of_a_stream_is_only_sent_when_asked_for(stack: Stack, sdks: dict[
     assert stack.lines.of(request_id)["output_tokens"] > 0
 
 
-@pytest.mark.xfail(strict=True, reason="the Anthropic dialect does not say that enabled thinking without `display` is shown")
 def test_enabled_thinking_is_shown_whoever_thinks(stack: Stack, sdks: dict[str, Sdk], stream: bool) -> None:
     """Anthropic's default for `display` is a summary."""
     answer = sdks["anthropic"].ask("gem3", stream=stream, thinking={"type": "enabled", "budget_tokens": 2000}, max_tokens=4000)
