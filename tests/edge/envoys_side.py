@@ -140,14 +140,19 @@ class Envoy:
         message = headers(Kind.RESPONSE_HEADERS, {":status": str(status), "content-type": content_type})
         return self.keep(await call.ask(self.with_metadata(message, ATTEMPTS_NAMESPACE, xds__cluster_name=cluster)))
 
-    async def flowing(self, raw: bytes, cluster: str, first_piece: bytes) -> EnvoyCall:
-        """A stream that has begun to flow to its client."""
-        route = await self.route(raw)
+    async def answered(self, route: EnvoyCall, raw: bytes, cluster: str, first_piece: bytes) -> None:
+        """The first attempt of `route` passes with a stream, and its headers are on their way to the client."""
         attempt, _ = await self.attempt(raw, cluster)
         await attempt.send(headers(Kind.RESPONSE_HEADERS, {":status": "200", "content-type": "text/event-stream"}))
         self.keep(await attempt.ask(body(Kind.RESPONSE_BODY, first_piece, end=False)))
         assert await attempt.answer() is None
+        assert await attempt.code() is grpc.StatusCode.OK
         await self.response(route, cluster)
+
+    async def flowing(self, raw: bytes, cluster: str, first_piece: bytes) -> EnvoyCall:
+        """A stream that has begun to flow to its client."""
+        route = await self.route(raw)
+        await self.answered(route, raw, cluster, first_piece)
         await route.ask(body(Kind.RESPONSE_BODY, first_piece, end=False))
         return route
 

@@ -13,7 +13,7 @@ from extproc.core.exchange import Kind
 from extproc.edge import llm_extproc_pb2 as pb
 from extproc.registry.types import Timeouts
 from extproc.telemetry.record import Outcome
-from tests.edge.envoys_side import PATIENCE, EnvoyCall, body, go, headers, one_piece, serving, world
+from tests.edge.envoys_side import PATIENCE, EnvoyCall, body, go, one_piece, serving, world
 from tests.stages.world import chat
 
 SERVING, NOT_SERVING = pb.HealthCheckResponse.SERVING, pb.HealthCheckResponse.NOT_SERVING
@@ -126,15 +126,30 @@ def test_a_request_that_waits_for_its_answer_gets_further_attempts_and_is_let_go
             stopping = asyncio.create_task(rig.server.stop(PATIENCE))
             await asyncio.sleep(0)
             assert await rig.health() == NOT_SERVING
-            attempt, _ = await envoy.attempt(raw, "a")
-            await attempt.send(headers(Kind.RESPONSE_HEADERS, {":status": "200", "content-type": "text/event-stream"}))
-            envoy.keep(await attempt.ask(body(Kind.RESPONSE_BODY, one_piece("hel"), end=False)))
-            assert await ended(attempt) is grpc.StatusCode.OK
-            assert not stopping.done()
-            await envoy.response(route, "a")
+            await envoy.answered(route, raw, "a", one_piece("hel"))
             assert await ended(route) is grpc.StatusCode.OK
             await stopping
             assert (await rig.lines.next())["outcome"] == Outcome.DETACHED
+
+    go(test())
+
+
+def test_a_stream_that_begins_during_a_shutdown_is_let_go_too() -> None:
+    """Where no other process is healthy, Envoy still comes here."""
+
+    async def test() -> None:
+        async with serving(world().services) as rig:
+            held = await rig.envoy.route(chat())
+            stopping = asyncio.create_task(rig.server.stop(PATIENCE))
+            await asyncio.sleep(0)
+            raw = chat(stream=True, stream_options={"include_usage": True})
+            envoy = rig.envoy
+            late = await envoy.route(raw)
+            await envoy.answered(late, raw, "a", one_piece("hel"))
+            assert await ended(late) is grpc.StatusCode.OK
+            assert (await rig.lines.next())["outcome"] == Outcome.DETACHED
+            held.cancel()
+            await stopping
 
     go(test())
 
@@ -146,6 +161,7 @@ def test_an_access_logger_does_not_hold_up_a_shutdown() -> None:
             await logger.write(pb.StreamAccessLogsMessage())
             await rig.health()
             await asyncio.wait_for(rig.server.stop(3600.0), PATIENCE)
+            assert await logger.code() is grpc.StatusCode.OK
 
     go(test())
 
