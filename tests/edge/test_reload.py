@@ -265,7 +265,7 @@ def test_it_stays_for_as_long_as_a_chain_of_the_old_registry_may_last(path: Path
         monkeypatch.setattr(asyncio, "sleep", noted)
         assert await rig.change(yaml(A, deadline="7s"))
         await rig.envoy.until(lambda: rig.envoy.written[-1] == {A})
-        assert slept == [305.0]
+        assert [seconds for seconds in slept if seconds] == [305.0]
 
     go(test())
 
