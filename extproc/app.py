@@ -23,7 +23,7 @@ from extproc.core.usage import Price
 from extproc.dialects.catalog import DIALECTS
 from extproc.edge.books import Books
 from extproc.edge.envoy_admin import EnvoyAdmin
-from extproc.edge.reload import Reloader, Write
+from extproc.edge.reload import POLL, Reloader, Write
 from extproc.edge.server import Server
 from extproc.envoyconfig.check import check
 from extproc.envoyconfig.options import Options as EnvoyOptions
@@ -83,6 +83,8 @@ class ServeOptions:
     envoy: EnvoyOptions | None = None
     envoy_dir: Path | None = None
     envoy_binary: Path | None = None
+    worker: int = 0
+    workers: int = 1
     max_body: int = 64 << 20
     expose: bool = True
     expose_losses: bool = False
@@ -91,8 +93,11 @@ class ServeOptions:
     log_level: int = logging.INFO
 
 
-def envoy_writer(options: EnvoyOptions, envoy_dir: Path | None, binary: Path | None) -> Write:
-    """Renders, checks, validates and writes Envoy's files for a registry; the function returns why not, or None."""
+def envoy_writer(options: EnvoyOptions, envoy_dir: Path | None, binary: Path | None, worker: int = 0) -> Write:
+    """Renders, checks, validates and writes Envoy's files for a registry; the function returns why not, or None.
+
+    Of several workers all come to the same verdict, and the first writes.
+    """
 
     def work(registry: Registry) -> str | None:
         try:
@@ -104,13 +109,14 @@ def envoy_writer(options: EnvoyOptions, envoy_dir: Path | None, binary: Path | N
             return "\n".join(str(p) for p in problems)
         out = Path(options.out_dir)
         if binary is not None:
-            trial = out / "trial"
+            trial = out / f"trial-{worker}"
             # rendered for where it lies: a new provider's secret is not in `out` yet
             write(render(registry, replace(options, out_dir=str(trial)), sources), trial)
             refusal = validate_with_envoy(binary, trial)
             if refusal is not None:
                 return f"envoy refuses the rendered configuration: {refusal}"
-        write(render(registry, options, sources), out)
+        if worker == 0:
+            write(render(registry, options, sources), out)
         return None
 
     async def run(registry: Registry) -> str | None:
@@ -168,8 +174,16 @@ def _reloader(options: ServeOptions, services: Services, admin: EnvoyAdmin | Non
             return None
         return services.health.active
 
-    write_files = envoy_writer(options.envoy, options.envoy_dir, options.envoy_binary) if options.envoy is not None else None
-    return Reloader(options.registry, services.snapshots, write_files, active, settle=5.0, count_updates=admin.cluster_updates if admin else None)
+    write_files = envoy_writer(options.envoy, options.envoy_dir, options.envoy_binary, options.worker) if options.envoy is not None else None
+    return Reloader(
+        options.registry,
+        services.snapshots,
+        write_files,
+        active,
+        settle=5.0,
+        count_updates=admin.cluster_updates if admin else None,
+        others=2 * POLL if options.workers > 1 else 0.0,
+    )
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:

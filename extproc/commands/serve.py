@@ -23,7 +23,12 @@ _GC_THRESHOLD = (50_000, 20, 50)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_registry(parser)
     parser.add_argument("--worker", type=int, default=0, metavar="I", help="which of the --workers this process is: its socket is extproc-I.sock")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write Envoy's files here when the registry changes (default: do not)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="write Envoy's files here when the registry changes (default: do not); of several workers the first does",
+    )
     parser.add_argument("--no-expose", action="store_true", help="do not send x-llm-target and x-llm-attempts to clients")
     parser.add_argument("--expose-losses", action="store_true", help="send x-llm-losses to clients")
     parser.add_argument("--grace", type=float, default=30.0, metavar="SECONDS", help="how long a shutdown waits for streams (default: 30)")
@@ -50,6 +55,8 @@ def options_of(args: argparse.Namespace) -> ServeOptions:
         envoy=envoy,
         envoy_dir=args.envoy_dir,
         envoy_binary=binary,
+        worker=args.worker,
+        workers=args.workers,
         max_body=args.max_body * MIB,
         expose=not args.no_expose,
         expose_losses=args.expose_losses,

@@ -58,7 +58,13 @@ def media_type(headers: Mapping[str, str]) -> str:
 
 def kept(headers: Mapping[str, str]) -> dict[str, str]:
     """The client's headers that travel in the plan."""
-    return {name: headers[name][:KEPT_LIMIT] for name in CLIENT_KEPT if name in headers}
+    found = {name: _cut(headers[name]) for name in CLIENT_KEPT if name in headers}
+    return {name: value for name, value in found.items() if value}
+
+
+def _cut(value: str) -> str:
+    """`value`, or as many whole items of its list as fit (none: "")."""
+    return value if len(value) <= KEPT_LIMIT else value[: KEPT_LIMIT + 1].rpartition(",")[0]
 
 
 def foreign_headers(seen: Mapping[str, str], wanted: Container[str]) -> list[str]:

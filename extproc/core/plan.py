@@ -100,7 +100,7 @@ class AttemptNote:
         """Keep what a later stage needs to repeat `error`."""
         self.kind = error.kind.value
         self.message = error.message[: self.MESSAGE_LIMIT]
-        self.code, self.param = error.code, error.param
+        self.code, self.param = _short(error.code), _short(error.param)
         self.retry_after = error.retry_after or 0.0
 
     def error(self) -> ApiError:
@@ -111,6 +111,10 @@ class AttemptNote:
 
     def dumps(self) -> str:
         return orjson.dumps(self).decode()
+
+
+def _short(word: str | None) -> str | None:
+    return word[:100] if word else word
 
 
 def attempt_notes(metadata: dict[str, dict[str, Any]]) -> list[AttemptNote]:

@@ -70,10 +70,19 @@ def _with_old_keys(new: Target, old: Target) -> Target:
 
 class Reloader:
     """`write` None: Envoy's files are somebody else's; then new targets are only waited for. `settle`: seconds beyond a registry's longest
-    deadline until what only it names is removed. `count_updates` None: Envoy's own refusals are not looked for."""
+    deadline until what only it names is removed. `count_updates` None: Envoy's own refusals are not looked for. `others`: seconds that
+    other server processes get to know a registry before this one routes with it."""
 
     def __init__(
-        self, path: Path, snapshots: Snapshots, write: Write | None, active: Active, settle: float, count_updates: CountUpdates | None = None
+        self,
+        path: Path,
+        snapshots: Snapshots,
+        write: Write | None,
+        active: Active,
+        settle: float,
+        count_updates: CountUpdates | None = None,
+        *,
+        others: float = 0.0,
     ) -> None:
         self._path = path
         self._snapshots = snapshots
@@ -81,6 +90,7 @@ class Reloader:
         self._active = active
         self._settle = settle
         self._count_updates = count_updates
+        self._others = others
         self._seen = self._digest()
         self._standing = snapshots.current
         """What Envoy's files hold: the registry in force, and what chains under way may still name."""
@@ -142,6 +152,9 @@ class Reloader:
             return why
         self._longest = max(self._longest, *(m.timeouts.deadline for m in old.models.values()))
         self._standing = together
+        self._snapshots.learn(new)
+        if self._others:
+            await asyncio.sleep(self._others)
         self._snapshots.swap(new)
         self.reloads += 1
         log.info("registry reloaded", extra={"registry": new.digest, "models": len(new.models), "targets": len(new.targets)})

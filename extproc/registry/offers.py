@@ -79,6 +79,8 @@ def _target(name: str, field: Field, providers: Mapping[str, Provider | None] | 
     _check_window(record, window, most)
     if provider is None or model is None or len(field.problems) > before:
         return None
+    if "no_json_schema" in provider.quirks:
+        capabilities.setdefault(Need.JSON_SCHEMA, False)
     facts = Facts(model, provider.kind.vendor, max_output_tokens=most, context_window=window, quirks=provider.quirks)
     return Target(name, provider, model, facts, capabilities, price or packaged.price, headers, envoy)
 

@@ -83,7 +83,7 @@ class Timeouts:
     unary_attempt: float = 120.0
     first_token: float = 20.0
     stall: float = 30.0
-    deadline: float = 60.0
+    deadline: float = 300.0
 
 
 @dataclass(frozen=True, slots=True)

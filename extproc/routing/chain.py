@@ -107,7 +107,7 @@ def build(
     if not waiting:
         lacks = sorted({e.code.partition(":")[2] for e in chain.excluded})
         raise ApiError(ErrorKind.UNPROCESSABLE, f"no target of model {model.name!r} can carry what this request needs: {', '.join(lacks)}")
-    usable = [c for c, reason, _ in waiting if reason in (Out.EJECTED, Out.KEY_REFUSED)]
+    usable = [c for c, reason, _ in waiting if reason in (Out.EJECTED, Out.KEY_REFUSED, Out.ASKED)]
     if usable:
         # trying what is out is better than failing for certain
         chain.clusters, chain.last_resort = usable, True

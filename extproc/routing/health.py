@@ -14,9 +14,15 @@ class Out(Enum):
     """Why a cluster is left out."""
 
     LIMITED = "cooling down after a rate limit"
+    ASKED = "cooling down because its provider asked to wait"
     KEY_REFUSED = "cooling down after the provider refused its key or configuration"
     EJECTED = "ejected by Envoy's outlier detection"
     INACTIVE = "its Envoy cluster is not active yet"
+
+    @staticmethod
+    def of(alarm: bool, limited: bool) -> Out:
+        """Why a verdict cools its cluster down: our configuration is at fault, a limit was reached, or a failure named a time to come back."""
+        return Out.KEY_REFUSED if alarm else Out.LIMITED if limited else Out.ASKED
 
 
 class Health:

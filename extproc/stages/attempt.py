@@ -30,6 +30,7 @@ from extproc.core.exchange import (
 )
 from extproc.core.headers import foreign_headers
 from extproc.core.plan import ATTEMPTS_NAMESPACE, NAMESPACE, AttemptNote, Plan, clusters_of, groups
+from extproc.core.verdict import Action as Verdicts
 from extproc.core.verdict import Verdict, about_request, decide
 from extproc.registry.types import Registry, Target
 from extproc.routing.health import Out
@@ -268,7 +269,7 @@ class AttemptExchange(Exchange):
     def _learn(self, verdict: Verdict, cluster: str) -> None:
         self.alarm = verdict.alarm
         if verdict.cool_down > 0:
-            self._services.health.cool_down(cluster, verdict.cool_down, Out.KEY_REFUSED if verdict.alarm else Out.LIMITED)
+            self._services.health.cool_down(cluster, verdict.cool_down, Out.of(verdict.alarm, verdict.action is Verdicts.WAIT))
 
     # notes and limits
 

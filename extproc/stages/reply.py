@@ -236,7 +236,7 @@ class ReplyStage(RequestExchange):
         """What attempts in other processes learned about their targets."""
         for note in self.notes:
             if note.cool_down > 0:
-                why = Out.KEY_REFUSED if note.action == Verdict.KEY.value else Out.LIMITED
+                why = Out.of(note.action == Verdict.KEY.value, note.action == Verdict.WAIT.value)
                 self.services.health.cool_down(note.cluster, note.cool_down - (self.services.wall() - note.ended), why)
 
 

@@ -85,33 +85,39 @@ class RouteExchange(ReplyStage):
         name, stream = operations.model_and_stream(body)
         # a name that stands twice is read differently by different parsers: what we judge must be what the provider reads
         jsonedit.scan(raw)
+        record = self.record
+        record.model, record.stream = name, stream
         model = self.registry.resolve(name)
         if model is None:
             raise operations.unknown_model(name)
-        record = self.record
-        record.model, record.stream = name, stream
         record.commit, record.registry = model.commit.value, self.registry.digest
         chain = chains.build(model, self.registry.targets, services.dialects, client, client.needs(body), services.health, services.random)
         clusters = self._lossless(raw, body, chain.clusters, name) if model.strict else chain.clusters
         # longer than the attempts that are allowed: a failure may pick a sibling key or a larger window from behind
         clusters = clusters[:LONGEST_CHAIN]
+        if len(clusters) == 1:
+            # Envoy retries a lost connection by itself, but only with a successor to go to
+            clusters = clusters * (1 + model.attempts.same_target)
         plan = self._planned(model, name, stream, clusters)
         self.here = services.under_way[plan.key] = UnderWay(body)
         self.wishes = client.wishes(body)
         if self.collect:
             self.input_messages = body.get("messages")
+        deadline = model.timeouts.deadline
         self.per_try = plan.first_token if stream and not plan.complete else plan.unary
+        if len(set(clusters)) > 1 and self.per_try >= deadline:
+            # an attempt that may take all the time there is would leave none for the next target
+            self.per_try = deadline / 2
         headers = [
             ("x-llm-route", "whole" if plan.whole else "stream"),
             ("x-envoy-max-retries", str(plan.total - 1)),
             ("x-envoy-upstream-rq-per-try-timeout-ms", str(int((self.per_try + PER_TRY_GRACE) * 1000))),
         ]
-        deadline = model.timeouts.deadline
         if plan.whole:
             # would cut a flowing stream, so only where nothing flows before the answer is whole
             headers.append(("x-envoy-upstream-rq-timeout-ms", str(int((deadline + DEADLINE_GRACE) * 1000))))
         self.state = State.SENT
-        metadata = {NAMESPACE: {"plan": plan.dumps(), "priority_groups": groups(clusters), "model": name}}
+        metadata = {NAMESPACE: {"plan": plan.dumps(), "priority_groups": groups(clusters), "model": name, "request_id": self.record.request_id}}
         return [Continue(Kind.REQUEST_BODY, set=headers, clear_route_cache=True, metadata=metadata), Arm(DEADLINE, deadline)]
 
     def _planned(self, model: Model, name: str, stream: bool, clusters: list[str]) -> Plan:
@@ -186,7 +192,9 @@ class RouteExchange(ReplyStage):
         client_fault = error.kind not in (ErrorKind.UNPROCESSABLE, ErrorKind.RATE_LIMITED, ErrorKind.UNAVAILABLE)
         answer = answers.immediate(self.client, error, f"llm_{error.kind.value}")
         if self.span is None:
-            self.span, _ = self.services.start_span(self._headers, self.record.model, self.record.stream, None)
+            # names of spans stay few: one that the registry does not know is not among them
+            known = self.record.model if self.record.registry else ""
+            self.span, _ = self.services.start_span(self._headers, known, self.record.stream, None)
         self.end(Outcome.CLIENT_ERROR if client_fault else Outcome.REFUSED, answer.status, error)
         return [Arm(DEADLINE, None), answer, Finish()]
 
@@ -209,6 +217,8 @@ class RouteExchange(ReplyStage):
                 self.saw(self.pipe.seen)
             # an answer was flowing: the client left or the provider cut, and only Envoy's access log can tell which
             self.in_doubt = self.record.status != 0
+            if self.here is not None and not self.notes:
+                self.notes = [self.here.notes[n] for n in sorted(self.here.notes)]
             self.end(Outcome.CUT if self.in_doubt else Outcome.CLIENT_GONE, self.record.status)
         if self.plan is not None:
             self.services.under_way.pop(self.plan.key, None)

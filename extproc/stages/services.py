@@ -22,12 +22,16 @@ class Snapshots:
         self.current = registry
         self._known = {registry.digest: registry}
 
-    def swap(self, registry: Registry) -> None:
-        """Make `registry` the one that new requests use."""
+    def learn(self, registry: Registry) -> None:
+        """Know `registry` for attempts of requests that another process has already routed with it."""
         self._known.pop(registry.digest, None)
         self._known[registry.digest] = registry
         while len(self._known) > self.KEPT:
             del self._known[next(iter(self._known))]
+
+    def swap(self, registry: Registry) -> None:
+        """Make `registry` the one that new requests use."""
+        self.learn(registry)
         self.current = registry
 
     def get(self, digest: str) -> Registry:

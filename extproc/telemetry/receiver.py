@@ -64,6 +64,8 @@ class OtlpReceiver:
             await self._serve(reader, writer)
         except (OSError, h11.RemoteProtocolError):
             return  # an exporter that left or talks nonsense: its own connection ends, nothing else
+        except asyncio.CancelledError:
+            return  # only `close` cancels; asyncio's own callback of a connection would report it as an error
         finally:
             self._tasks.discard(task)
             writer.close()

@@ -203,7 +203,7 @@ def test_the_route_chain() -> None:
         "forwarding_namespaces": {"untyped": ["envoy.llm.attempts"]},
     }
     assert route["grpc_service"]["initial_metadata"] == [{"key": "x-stage", "value": "route"}]
-    assert route["message_timeout"] == "5s"
+    assert route["message_timeout"] == "20s"
 
 
 def test_blocks_merge_over_the_defaults() -> None:

@@ -63,7 +63,7 @@ targets:
     deployment: prod
   gpt-4o: {{provider: ok, model: gpt-4o}}
 defaults:
-  timeouts: {{unary_attempt: 120, first_token: 90s, stall: 0s, deadline: 1 minute, total: 4s}}
+  timeouts: {{unary_attempt: 120, first_token: 390s, stall: 0s, deadline: 1 minute, total: 4s}}
   attempts: {{total: 0, same_target: -1, wait_at_most: 5}}
   commit: first-token
   strict: yes
@@ -128,7 +128,7 @@ EXPECTED = """\
 49: targets.broken.deployment: `deployment` (Azure) is not supported by this version yet
 50: targets.gpt-4o: is set twice, first in line 33
 52: defaults.timeouts.unary_attempt: must be a duration with its unit, such as 20s, 500ms or 2m, is "120"
-52: defaults.timeouts.first_token: first_token (90s) is longer than the deadline over the whole chain (60s)
+52: defaults.timeouts.first_token: first_token (390s) is longer than the deadline over the whole chain (300s)
 52: defaults.timeouts.stall: must be more than 0s and at most 24h, is 0s
 52: defaults.timeouts.deadline: must be a duration with its unit, such as 20s, 500ms or 2m, is "1 minute"
 52: defaults.timeouts.total: is not a known key

@@ -265,7 +265,7 @@ def test_an_attempt_beyond_the_chain_ends_it() -> None:
     trip = Journey(World(registry(target("a"))))
     trip.route(STREAM)
     exchange = trip.world.attempt()
-    actions = exchange.handle(trip.attempt_headers(2))
+    actions = exchange.handle(trip.attempt_headers(len(trip.chain) + 1))
     assert of_type(actions, Immediate).details == "llm_exhausted"
 
 
