@@ -38,6 +38,8 @@ def route_chain(limits: dict[str, Any], max_body_bytes: int) -> list[dict[str, A
                 **_always(),
                 # At response_headers the server picks how it sees the body: STREAMED, FULL_DUPLEX_STREAMED or BUFFERED.
                 "allow_mode_override": True,
+                # A body that passes unchanged keeps its length; the server removes it where it may change.
+                "allow_content_length_header": True,
                 "route_cache_action": "DEFAULT",
                 "processing_mode": {
                     "request_header_mode": "SEND",
@@ -72,6 +74,7 @@ def attempt_chain(kind: ProviderKind, secret: dict[str, Any] | None, limits: dic
                 **_always(),
                 # The gate: the server answers response_headers when it has seen enough of the body, then ends its call.
                 "send_body_without_waiting_for_header_response": True,
+                "allow_content_length_header": True,
                 "processing_mode": {
                     "request_header_mode": "SEND",
                     "request_body_mode": "BUFFERED",

@@ -110,6 +110,7 @@ def test_same_dialect_is_the_same_bytes(stack: Stack, frozen: None, provider: st
     direct = again(stack, provider)
     assert answer.content == direct.content
     assert answer.headers["content-type"] == direct.headers["content-type"]
+    assert answer.headers.get("content-length") == direct.headers.get("content-length")
     # the provider's word on limits goes through, its account does not
     assert {k for k in direct.headers if "ratelimit" in k} <= set(answer.headers)
     assert not {"openai-organization", "anthropic-organization-id", "set-cookie", "strict-transport-security"} & set(answer.headers)
