@@ -161,11 +161,10 @@ class AttemptExchange(Exchange):
         self._judge = judge
         if event.end:
             return self._judged(judge.end())
-        if plan.stream and not judge.content:
-            self.state = State.HOLDING
-            return []
         self.state = State.HOLDING
-        return [Arm(LIMIT, self._limit(plan.stall))] if note.status >= 400 else []
+        # headers behind the first-token limit (only where whole answers are awaited): the timer is spent, and silence must still end
+        late = plan.stream and self._services.wall() - note.started >= plan.first_token
+        return [Arm(LIMIT, self._limit(plan.stall))] if note.status >= 400 or late else []
 
     def on_held_piece(self, event: BodyEvent) -> list[Action]:
         judge, plan = self._judge, self.plan

@@ -243,6 +243,15 @@ def test_a_stall_inside_a_hold_goes_to_the_next_target() -> None:
     assert retry(fed(trip, exchange, Tick("limit"))) == {"x-llm-retry": "next"}
 
 
+def test_headers_behind_the_first_token_limit_do_not_end_all_limits() -> None:
+    made = registry(target("a"), target("b"), commit=Commit.COMPLETE, timeouts=Timeouts(first_token=2.0, stall=3.0))
+    trip, exchange = sent(made=made)
+    trip.world.clock.now += 2.5
+    assert fed(trip, exchange, Tick("limit")) == []
+    assert of_type(fed(trip, exchange, trip.response(200, "text/event-stream")), Arm).seconds == 3.0
+    assert retry(fed(trip, exchange, Tick("limit"))) == {"x-llm-retry": "next"}
+
+
 def test_a_unary_answer_is_let_go_when_it_is_whole() -> None:
     trip, exchange = sent(chat())
     assert fed(trip, exchange, trip.response(200), piece(OPENAI_ANSWER[:20])) == []
