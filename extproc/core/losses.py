@@ -1,4 +1,4 @@
-"""Every loss code that a translation can report, with its meaning: the one list for operators, documentation and tests.
+"""Every loss code that a translation can report, with its meaning: the one list for operators, documentation and tests; and their collector.
 
 A code is `<what happened>:<to what>`. `dropped`: it was left out. `coerced`: it was sent, but not as the client said it. `defaulted`: the
 client or the provider did not say it, and the format requires it. `signature`: opaque state stayed with the vendor that minted it.
@@ -6,6 +6,8 @@ Codes are stable and few, because logs, metrics and the `x-llm-losses` header ca
 """
 
 from __future__ import annotations
+
+from extproc.core.ir import JSON, Loss
 
 PARAMETERS = frozenset(
     (
@@ -109,3 +111,33 @@ def meaning(code: str) -> str | None:
     if what == "dropped" and name in MEMBERS:
         return f"the member {name}: the other dialects have no place for it"
     return None
+
+
+MAX_LOSSES = 64
+"""Different losses kept for one request or answer; real ones have a handful."""
+
+_NAMED = MEMBERS | {"cache_control", "citations"}
+"""Members whose names are safe as part of a code. Other names are the client's, and codes are labels of metrics: they stand in the detail."""
+
+
+class Losses(list[Loss]):
+    """What a translation could not carry: each loss once, and never more than a hostile body could make it."""
+
+    __slots__ = ()
+
+    def add(self, code: str, detail: str = "") -> None:
+        if len(self) < MAX_LOSSES and not any(loss.code == code and loss.detail == detail for loss in self):
+            self.append(Loss(code, detail))
+
+    def unknown(self, where: str, value: dict[str, JSON], known: frozenset[str]) -> None:
+        """The members of `value` that are not `known` and say something."""
+        for name in (m for m in value if m not in known):
+            if value[name] not in (None, [], {}, ""):
+                self.member(name, where)
+
+    def member(self, name: str, where: str) -> None:
+        """A member `name` of `where` that the canonical form has no place for."""
+        if name in _NAMED:
+            self.add(f"dropped:{name}", where)
+        else:
+            self.add("dropped:unknown_member", f"{where}.{name[:64]}" if where else name[:64])

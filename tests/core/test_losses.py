@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from extproc.core.losses import CODES, MEMBERS, PARAMETERS, meaning
+from extproc.core.losses import CODES, MAX_LOSSES, MEMBERS, PARAMETERS, Losses, meaning
 from extproc.dialects.openai_chat.request_decode import KNOBS
 from tests.golden.matrix import cases, codes
 
@@ -26,7 +26,7 @@ def test_every_meaning_belongs_to_a_code() -> None:
     sources = "\n".join(_sources().values())
     made = re.compile(r"coerced:(frequency_penalty|presence_penalty|temperature|top_p)|dropped:(audio|document|image|toolresult|video)")
     assert not [code for code in CODES if f'"{code}"' not in sources and not made.fullmatch(code)]
-    assert not [name for name in MEMBERS | PARAMETERS if not re.search(rf"\W{name}\W", sources)]
+    assert not [name for name in PARAMETERS if not re.search(rf"\W{name}\W", sources)]
 
 
 def test_parameters_that_a_client_can_send_are_known() -> None:
@@ -39,3 +39,13 @@ def test_every_code_of_the_goldens_has_a_meaning() -> None:
     seen = {code for case in cases() for code in codes(case)}
     assert not {code for code in seen if meaning(code) is None}
     assert len(seen) > 60
+
+
+def test_a_collector_holds_each_loss_once_and_not_too_many() -> None:
+    losses = Losses()
+    for n in range(1000):
+        losses.add("dropped:seed", "why")
+        losses.member(f"made_up_{n}", "tool")
+    assert len(losses) == MAX_LOSSES
+    assert {loss.code for loss in losses} == {"dropped:seed", "dropped:unknown_member"}, "a client's names are no codes"
+    assert all(meaning(f"dropped:{name}") for name in MEMBERS)

@@ -13,7 +13,7 @@ import binascii
 from extproc.core import carrier
 from extproc.core.errors import BadRequestError, UntranslatableError
 from extproc.core.ir import JSON, Block, Document, Foreign, Image, Source, Text, Thinking, ToolCall, ToolResult
-from extproc.dialects.anthropic_messages.losses import Losses
+from extproc.core.losses import Losses
 from extproc.dialects.anthropic_messages.wire import NAME, cache_control, cache_mark, opaque, original_id, raw_json, signature
 
 _KNOWN: dict[str, frozenset[str]] = {

@@ -13,9 +13,9 @@ import re
 from extproc.core.dialect import Facts
 from extproc.core.errors import BadRequestError, UntranslatableError
 from extproc.core.ir import JSON, ForeignTool, Reasoning, Request, Tool
+from extproc.core.losses import Losses
 from extproc.dialects.anthropic_messages import models
 from extproc.dialects.anthropic_messages.blocks import encode_text
-from extproc.dialects.anthropic_messages.losses import Losses
 from extproc.dialects.anthropic_messages.schema import closed
 from extproc.dialects.anthropic_messages.turns import continues_signed
 from extproc.dialects.anthropic_messages.wire import NAME, cache_control

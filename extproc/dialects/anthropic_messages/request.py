@@ -12,8 +12,8 @@ from typing import TypeVar
 
 from extproc.core.errors import BadRequestError
 from extproc.core.ir import JSON, ForeignTool, Message, OutputFormat, Reasoning, Request, Role, Tool, ToolChoice
+from extproc.core.losses import Losses
 from extproc.dialects.anthropic_messages.blocks import decode_content
-from extproc.dialects.anthropic_messages.losses import Losses
 from extproc.dialects.anthropic_messages.wire import NAME, cache_mark
 
 _ROLES = {"user": Role.USER, "assistant": Role.ASSISTANT, "system": Role.SYSTEM, "developer": Role.DEVELOPER}

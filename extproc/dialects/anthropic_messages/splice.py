@@ -18,8 +18,8 @@ import orjson
 from extproc.core import carrier, jsonedit
 from extproc.core.dialect import Encoded, Facts
 from extproc.core.ir import JSON
+from extproc.core.losses import Losses
 from extproc.dialects.anthropic_messages.encode import PATH
-from extproc.dialects.anthropic_messages.losses import Losses
 from extproc.dialects.anthropic_messages.turns import continues_signed
 from extproc.dialects.anthropic_messages.wire import DEFAULT_VERSION, SLOT
 

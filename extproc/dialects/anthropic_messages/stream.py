@@ -31,10 +31,10 @@ from extproc.core.ir import (
     ToolCall,
     UsageUpdate,
 )
+from extproc.core.losses import Losses
 from extproc.dialects.anthropic_messages.blocks import decode_block
 from extproc.dialects.anthropic_messages.errors import error_of
 from extproc.dialects.anthropic_messages.finish import decode_finish
-from extproc.dialects.anthropic_messages.losses import Losses
 from extproc.dialects.anthropic_messages.usage import Counts
 from extproc.dialects.anthropic_messages.wire import NAME, opaque
 

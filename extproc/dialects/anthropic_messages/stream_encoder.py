@@ -39,10 +39,10 @@ from extproc.core.ir import (
     ToolCall,
     UsageUpdate,
 )
+from extproc.core.losses import Losses
 from extproc.core.usage import Usage
 from extproc.dialects.anthropic_messages.errors import encode_stream_error
 from extproc.dialects.anthropic_messages.finish import encode_finish
-from extproc.dialects.anthropic_messages.losses import Losses
 from extproc.dialects.anthropic_messages.response import encode_block
 from extproc.dialects.anthropic_messages.usage import encode_usage
 from extproc.dialects.anthropic_messages.wire import VENDOR, printable, safe_id, signature

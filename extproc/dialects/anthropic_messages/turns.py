@@ -21,8 +21,8 @@ from dataclasses import dataclass, field
 
 from extproc.core.errors import BadRequestError, UntranslatableError
 from extproc.core.ir import JSON, Block, Document, Foreign, Image, Message, Refusal, Role, Text, Thinking, ToolCall, ToolResult
+from extproc.core.losses import Losses
 from extproc.dialects.anthropic_messages.blocks import encode_media, encode_text, encode_thinking
-from extproc.dialects.anthropic_messages.losses import Losses
 from extproc.dialects.anthropic_messages.wire import NAME, VENDOR, arguments, cache_control, safe_id
 
 _SYSTEM = (Role.SYSTEM, Role.DEVELOPER)

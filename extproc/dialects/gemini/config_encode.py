@@ -9,7 +9,7 @@ import orjson
 from extproc.core.dialect import Facts
 from extproc.core.errors import UntranslatableError
 from extproc.core.ir import JSON, ForeignTool, OutputFormat, Request, Tool
-from extproc.dialects.gemini.losses import Losses
+from extproc.core.losses import Losses
 from extproc.dialects.gemini.thinking import generation, thinking_config
 from extproc.dialects.gemini.wire import NAME, function_name
 

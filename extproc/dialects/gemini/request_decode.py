@@ -30,7 +30,7 @@ from extproc.core.ir import (
     ToolChoice,
     ToolResult,
 )
-from extproc.dialects.gemini.losses import Losses
+from extproc.core.losses import Losses
 from extproc.dialects.gemini.schema import json_schema
 from extproc.dialects.gemini.thinking import reasoning_of
 from extproc.dialects.gemini.wire import NAME, VENDOR, camel, json_object, media_block, raw_json, synthetic_id

@@ -34,8 +34,8 @@ from extproc.core.ir import (
     Video,
     tool_names,
 )
+from extproc.core.losses import Losses
 from extproc.dialects.gemini.config_encode import add_config
-from extproc.dialects.gemini.losses import Losses
 from extproc.dialects.gemini.thinking import generation
 from extproc.dialects.gemini.wire import NAME, arguments, function_name, is_synthetic, json_object, media_part, media_type_of
 

@@ -33,8 +33,8 @@ from extproc.core.ir import (
     ToolCall,
     Video,
 )
+from extproc.core.losses import Losses
 from extproc.dialects.gemini.errors import error_of
-from extproc.dialects.gemini.losses import Losses
 from extproc.dialects.gemini.wire import (
     BLOCK_REASONS,
     BLOCKED,

@@ -31,10 +31,10 @@ from extproc.core.ir import (
     ToolCall,
     UsageUpdate,
 )
+from extproc.core.losses import Losses
 from extproc.core.usage import Usage
 from extproc.dialects.gemini.errors import error_of
 from extproc.dialects.gemini.json_array import JSONArrayParser
-from extproc.dialects.gemini.losses import Losses
 from extproc.dialects.gemini.response import (
     CANDIDATE_CITATIONS,
     block_of,

@@ -31,9 +31,9 @@ from extproc.core.ir import (
     ToolCall,
     UsageUpdate,
 )
+from extproc.core.losses import Losses
 from extproc.core.usage import Usage
 from extproc.dialects.gemini.errors import encode_stream_error
-from extproc.dialects.gemini.losses import Losses
 from extproc.dialects.gemini.response import answer_part, finish_members, prompt_feedback
 from extproc.dialects.gemini.wire import VENDOR, usage_out
 

@@ -11,7 +11,7 @@ import re
 from typing import Any
 
 from extproc.core.ir import Reasoning
-from extproc.dialects.gemini.losses import Losses
+from extproc.core.losses import Losses
 
 _GENERATION = re.compile(r"gemini-(\d+)(?:\.(\d+))?")
 _BUDGETS = {"minimal": 1024, "low": 1024, "medium": 8192, "high": 24576, "xhigh": 32768, "max": 32768}

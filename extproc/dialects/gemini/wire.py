@@ -16,8 +16,8 @@ import orjson
 
 from extproc.core.errors import ApiError, BadRequestError, UntranslatableError
 from extproc.core.ir import JSON, Audio, Document, FinishReason, Image, Source, Video
+from extproc.core.losses import Losses
 from extproc.core.usage import Usage
-from extproc.dialects.gemini.losses import Losses
 
 NAME = "gemini"
 VENDOR = "gemini"

@@ -29,9 +29,9 @@ from extproc.core.ir import (
     ToolResult,
     Video,
 )
+from extproc.core.losses import Losses
 from extproc.dialects.openai_chat import details
 from extproc.dialects.openai_chat.content import NAME, audio_part, document_parts, image_part
-from extproc.dialects.openai_chat.losses import Losses
 
 _MAX_ID = 40
 """Characters of a tool call id that OpenAI takes; longer ones are a recorded 400 (`string_above_max_length`)."""

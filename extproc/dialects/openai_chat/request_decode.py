@@ -25,9 +25,9 @@ from extproc.core.ir import (
     ToolCall,
     ToolResult,
 )
+from extproc.core.losses import Losses
 from extproc.dialects.openai_chat import details
 from extproc.dialects.openai_chat.content import NAME, cache_mark, decode_content
-from extproc.dialects.openai_chat.losses import Losses
 from extproc.dialects.openai_chat.tools_decode import decode_choice, decode_tools
 
 KNOBS = frozenset(

@@ -7,8 +7,8 @@ import orjson
 from extproc.core import carrier, jsonedit
 from extproc.core.dialect import Encoded, Facts
 from extproc.core.ir import JSON
+from extproc.core.losses import Losses
 from extproc.dialects.openai_chat import models
-from extproc.dialects.openai_chat.losses import Losses
 from extproc.dialects.openai_chat.request_decode import wants_usage
 from extproc.dialects.openai_chat.request_encode import PATH
 

@@ -37,10 +37,10 @@ from extproc.core.ir import (
     UsageUpdate,
     Video,
 )
+from extproc.core.losses import Losses
 from extproc.core.usage import Usage
 from extproc.dialects.openai_chat.content import NAME, image_part
 from extproc.dialects.openai_chat.errors import encode_stream_error
-from extproc.dialects.openai_chat.losses import Losses
 from extproc.dialects.openai_chat.usage import COERCED, encode_finish, encode_usage
 
 _MEMBERS = {Text: b"content", Refusal: b"refusal", Thinking: b"reasoning_content"}

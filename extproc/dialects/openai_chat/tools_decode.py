@@ -6,8 +6,8 @@ from typing import Literal
 
 from extproc.core.errors import BadRequestError
 from extproc.core.ir import JSON, ForeignTool, Tool, ToolChoice
+from extproc.core.losses import Losses
 from extproc.dialects.openai_chat.content import NAME, cache_mark
-from extproc.dialects.openai_chat.losses import Losses
 
 _TOOL = frozenset({"type", "function", "cache_control"})
 _FUNCTION = frozenset({"name", "description", "parameters", "strict"})
