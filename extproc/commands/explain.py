@@ -196,7 +196,12 @@ def text_of(report: Mapping[str, Any]) -> str:
     ]
     lines += [f"excluded    {e['cluster']}: {e['code']} ({e['why']})" for e in report["excluded"]]
     lines.append(f"chain       {' -> '.join(report['chain'])} (at most {report['attempts_at_most']} attempts)")
+    shown: dict[str, int] = {}
     for attempt in report["attempts"]:
+        first = shown.setdefault(attempt["cluster"], attempt["attempt"])
+        if first != attempt["attempt"]:
+            lines += ["", f"attempt {attempt['attempt']}   {attempt['cluster']}   the same as attempt {first}"]
+            continue
         lines += ["", f"attempt {attempt['attempt']}   {attempt['cluster']}   {attempt['pair']}"]
         if "error" in attempt:
             lines.append(f"  {attempt['error']}")
