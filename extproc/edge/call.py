@@ -13,25 +13,32 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
-from typing import Any
-
-import grpc
+from typing import Any, NoReturn, Protocol
 
 from extproc.core.exchange import Abort, Action, AnyEvent, Arm, BodyEvent, Exchange, Finish, Tick
 from extproc.edge import llm_extproc_pb2 as pb
+from extproc.edge.grpc_call import Message, Status
 from extproc.edge.wire import event_of, message_of
 
 LARGE = 128 << 10
 """Bytes of body from which an event is handled in a thread; below it the hand-over costs more than the work."""
-
-Context = Any
-"""grpc.aio.ServicerContext; grpcio ships no types."""
 
 Fault = Callable[[Exchange, Exception], list[Action]]
 """The answer to an event whose handler raised."""
 
 Passes = Callable[[Exchange], bool]
 """May this exchange's call end now, because the rest of the answer needs nobody?"""
+
+
+class Context(Protocol):
+    """What a call is read and written through: an `Rpc`."""
+
+    async def read(self) -> Any:
+        """The next message, or None after the last. A read that is cancelled loses nothing."""
+
+    async def write(self, message: Message) -> None: ...
+
+    def abort(self, status: Status, reason: str) -> NoReturn: ...
 
 
 class Call:
@@ -83,7 +90,7 @@ class Call:
         """The next message, or None at the end of the call or when a timer has the last word."""
         self._reading = True
         try:
-            message = await self._context.read()
+            return await self._context.read()
         except asyncio.CancelledError:
             if self._interrupt is None or self._task is None:
                 raise
@@ -93,7 +100,6 @@ class Call:
             return None
         finally:
             self._reading = False
-        return None if message is grpc.aio.EOF else message
 
     async def _handle(self, message: pb.ProcessingRequest) -> list[Action]:
         try:
@@ -129,7 +135,7 @@ class Call:
                 self._over = True
             elif isinstance(action, Abort):
                 self._over = True
-                await self._context.abort(grpc.StatusCode.ABORTED, action.reason)
+                self._context.abort(Status.ABORTED, action.reason)
             else:
                 try:
                     message = message_of(action)

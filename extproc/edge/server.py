@@ -1,23 +1,20 @@
 """The ext_proc server: gRPC on a Unix socket, one exchange per call, health checks for Envoy, and a shutdown that drops nobody.
 
-`grpc.aio` with a generic handler: the method path is a string and the messages are our own minimal ones. The stage of a call is in the
-metadata `x-stage`, which Envoy's filters send.
+The method path is a string and the messages are our own minimal ones. The stage of a call is in the metadata `x-stage`, which Envoy's filters
+send.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import functools
 import logging
 import traceback
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
-
-import grpc
-import grpc.aio
 
 from extproc.core.errors import ApiError, ErrorKind
 from extproc.core.exchange import Abort, Action, Closed, Exchange, Finish, State
@@ -25,6 +22,8 @@ from extproc.edge import llm_extproc_pb2 as pb
 from extproc.edge.access_log import BrokenEnds
 from extproc.edge.books import Books
 from extproc.edge.call import Call
+from extproc.edge.grpc_call import Method, Rpc, Status
+from extproc.edge.grpc_server import GrpcServer
 from extproc.stages import answers
 from extproc.stages.attempt import AttemptExchange
 from extproc.stages.operations import OPENAI
@@ -46,7 +45,7 @@ LAST_WORDS = 0.5
 
 
 class Server:
-    """Serves on `addresses` (grpc targets such as `unix:/run/llm/extproc-0.sock`)."""
+    """Serves on `addresses`, such as `unix:/run/llm/extproc-0.sock`."""
 
     def __init__(self, services: Services, books: Books, addresses: Sequence[str]) -> None:
         self._services = services
@@ -59,26 +58,21 @@ class Server:
         self._access_logs: set[asyncio.Task[Any]] = set()
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="body")
         limit = services.options.max_body + (1 << 20)
-        self._server = grpc.aio.server(
-            options=[
-                ("grpc.max_receive_message_length", limit),
-                ("grpc.max_send_message_length", -1),
-                ("grpc.so_reuseport", 0),
-                ("grpc.http2.max_frame_size", 1 << 20),
-                ("grpc.http2.bdp_probe", 0),
-            ]
-        )
-        self._server.add_generic_rpc_handlers((_Handlers(self._process, self._health, self._access_log),))
+        methods = {
+            PROCESS: Method(self._process, pb.ProcessingRequest.FromString),
+            ACCESS_LOGS: Method(self._access_log, pb.StreamAccessLogsMessage.FromString),
+            HEALTH_CHECK: Method(self._health, pb.HealthCheckRequest.FromString),
+        }
+        self._server = GrpcServer(methods, limit)
 
     async def start(self) -> None:
         """Raises OSError for an address that cannot be listened on."""
         for address in self._addresses:
             try:
-                self._server.add_insecure_port(address)
-            except RuntimeError:
-                # grpc's own text is the whole of its core's error, on many lines
-                raise OSError(errno.EADDRNOTAVAIL, "cannot listen here: no directory, no right, or over 107 bytes long", address) from None
-        await self._server.start()
+                await self._server.listen(Path(address.removeprefix("unix:")))
+            except OSError as refused:
+                await self._server.stop(0.0)
+                raise OSError(refused.errno, f"cannot listen here: {refused.strerror or refused}", address) from None
 
     async def stop(self, grace: float) -> None:
         """Drain: fail health checks, let go of what flows on natively, wait up to `grace` seconds until no call is under way.
@@ -104,35 +98,36 @@ class Server:
         """Calls under way."""
         return len(self._calls)
 
-    async def _health(self, request: pb.HealthCheckRequest, context: Any) -> pb.HealthCheckResponse:  # noqa: ARG002
+    async def _health(self, rpc: Rpc) -> None:
+        await rpc.read()
         status = pb.HealthCheckResponse.NOT_SERVING if self._draining else pb.HealthCheckResponse.SERVING
-        return pb.HealthCheckResponse(status=status)
+        await rpc.write(pb.HealthCheckResponse(status=status))
 
-    async def _access_log(self, requests: Any, context: Any) -> pb.StreamAccessLogsResponse:  # noqa: ARG002
+    async def _access_log(self, rpc: Rpc) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._access_logs.add(task)
         try:
-            async for message in requests:
+            while (message := await rpc.read()) is not None:
                 self._ends.feed(message)
         except asyncio.CancelledError:
             if not self._draining:
                 raise
-            # gRPC sends no status for a cancelled handler, and would wait for this call
+            # this is our own word to it: it has done what it was for
             task.uncancel()
         finally:
             self._access_logs.discard(task)
-        return pb.StreamAccessLogsResponse()
+        await rpc.write(pb.StreamAccessLogsResponse())
 
-    async def _process(self, requests: Any, context: Any) -> None:  # noqa: ARG002
-        stage = dict(context.invocation_metadata() or ()).get("x-stage", "")
+    async def _process(self, rpc: Rpc) -> None:
+        stage = rpc.metadata("x-stage")
         if stage == "attempt":
             exchange: Exchange = AttemptExchange(self._services)
         elif stage == "route":
             exchange = RouteExchange(self._services)
         else:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "x-stage must be route or attempt")
-        call = Call(exchange, context, self._executor, self._fault)
+            rpc.abort(Status.INVALID_ARGUMENT, "x-stage must be route or attempt")
+        call = Call(exchange, rpc, self._executor, self._fault)
         if self._draining:
             call.let_go(_passes)
         self._calls.add(call)
@@ -205,27 +200,3 @@ def _passes(exchange: Exchange) -> bool:
         return False
     exchange.end(Outcome.DETACHED, exchange.record.status)
     return True
-
-
-class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]
-    def __init__(self, process: Any, health: Any, access_log: Any) -> None:
-        self._table = {
-            PROCESS: grpc.stream_stream_rpc_method_handler(
-                process,
-                request_deserializer=pb.ProcessingRequest.FromString,
-                response_serializer=pb.ProcessingResponse.SerializeToString,
-            ),
-            ACCESS_LOGS: grpc.stream_unary_rpc_method_handler(
-                access_log,
-                request_deserializer=pb.StreamAccessLogsMessage.FromString,
-                response_serializer=pb.StreamAccessLogsResponse.SerializeToString,
-            ),
-            HEALTH_CHECK: grpc.unary_unary_rpc_method_handler(
-                health,
-                request_deserializer=pb.HealthCheckRequest.FromString,
-                response_serializer=pb.HealthCheckResponse.SerializeToString,
-            ),
-        }
-
-    def service(self, handler_call_details: Any) -> Any:
-        return self._table.get(handler_call_details.method)

@@ -20,7 +20,7 @@ def machine() -> str:
     envoy = ".".join(map(str, binary.version(binary.find_envoy()) or ()))
     return (
         f"{model[1] if model else platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GiB; Envoy {envoy} with one worker thread, "
-        f"one server process on Python {platform.python_version()}, grpcio {version('grpcio')}, orjson {version('orjson')}; "
+        f"one server process on Python {platform.python_version()}, uvloop {version('uvloop')}, orjson {version('orjson')}; "
         "client and simulated providers on the same cores"
     )
 

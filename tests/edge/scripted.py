@@ -6,14 +6,12 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
-
-import grpc
-import grpc.aio
+from typing import Any, NoReturn
 
 from extproc.core.exchange import Action, AnyEvent, BodyEvent, Continue, Exchange, Finish, Immediate, Kind, State, Tick
 from extproc.edge import llm_extproc_pb2 as pb
 from extproc.edge.call import Call
+from extproc.edge.grpc_call import Aborted, Message, Status
 from tests.edge.envoys_side import PATIENCE, body
 
 Script = Callable[[AnyEvent], list[Action]]
@@ -44,12 +42,12 @@ class Scripted(Exchange):
 
 
 class Context:
-    """grpc.aio's ServicerContext: what is put into `incoming` is read, what is written is kept. `gate` holds back writes while it is clear."""
+    """An `Rpc`'s place: what is put into `incoming` is read, what is written is kept. `gate` holds back writes while it is clear."""
 
     def __init__(self) -> None:
         self.incoming: asyncio.Queue[Any] = asyncio.Queue()
         self.written: list[pb.ProcessingResponse] = []
-        self.aborted: tuple[grpc.StatusCode, str] | None = None
+        self.aborted: tuple[Status, str] | None = None
         self.gate = asyncio.Event()
         self.gate.set()
         self.writing = asyncio.Event()
@@ -57,14 +55,15 @@ class Context:
     async def read(self) -> Any:
         return await self.incoming.get()
 
-    async def write(self, message: pb.ProcessingResponse) -> None:
+    async def write(self, message: Message) -> None:
+        assert isinstance(message, pb.ProcessingResponse)
         self.writing.set()
         await self.gate.wait()
         self.written.append(message)
 
-    async def abort(self, code: grpc.StatusCode, details: str) -> None:
-        self.aborted = (code, details)
-        raise grpc.aio.AbortError
+    def abort(self, status: Status, reason: str) -> NoReturn:
+        self.aborted = (status, reason)
+        raise Aborted
 
     def deliver(self, *pieces: str) -> None:
         for piece in pieces:

@@ -7,12 +7,11 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-import grpc
-import grpc.aio
 import pytest
 
 from extproc.core.exchange import Abort, Action, AnyEvent, Arm, BodyEvent, Continue, Finish, HeadersEvent, Kind, Tick
 from extproc.edge.call import LARGE
+from extproc.edge.grpc_call import Aborted, Status
 from tests.edge.envoys_side import PATIENCE, go, headers
 from tests.edge.scripted import ANSWER, NO, Rig, each_answered
 
@@ -34,7 +33,7 @@ def test_events_are_handled_and_answered_in_order(executor: ThreadPoolExecutor) 
         rig = Rig(script, executor)
         rig.context.incoming.put_nowait(headers(Kind.REQUEST_HEADERS, {"a": "b"}))
         rig.context.deliver("one", "two", "three")
-        rig.context.incoming.put_nowait(grpc.aio.EOF)
+        rig.context.incoming.put_nowait(None)
         await rig.finished()
         assert rig.context.kinds == ["request_headers"] + ["response_body"] * 3
         assert [m.response_body.response.body_mutation.body for m in rig.context.written[1:]] == [b"ONE", b"TWO", b"THREE"]
@@ -47,7 +46,7 @@ def test_an_event_without_an_answer_writes_nothing(executor: ThreadPoolExecutor)
     async def test() -> None:
         rig = Rig(lambda event: [], executor)
         rig.context.deliver("held")
-        rig.context.incoming.put_nowait(grpc.aio.EOF)
+        rig.context.incoming.put_nowait(None)
         await rig.finished()
         assert rig.exchange.said == ["held"]
         assert rig.context.written == []
@@ -70,9 +69,9 @@ def test_abort_ends_the_call_with_an_error(executor: ThreadPoolExecutor) -> None
     async def test() -> None:
         rig = Rig(lambda event: [Abort("broken off")], executor)
         rig.context.deliver("one", "two")
-        with pytest.raises(grpc.aio.AbortError):
+        with pytest.raises(Aborted):
             await rig.finished()
-        assert rig.context.aborted == (grpc.StatusCode.ABORTED, "broken off")
+        assert rig.context.aborted == (Status.ABORTED, "broken off")
         assert rig.exchange.said == ["one"]
 
     go(test())
@@ -99,9 +98,9 @@ def test_a_tick_may_abort(executor: ThreadPoolExecutor) -> None:
     async def test() -> None:
         rig = Rig(lambda event: [Abort("silent")] if isinstance(event, Tick) else [Arm("stall", 0.0)], executor)
         rig.context.deliver("one")
-        with pytest.raises(grpc.aio.AbortError):
+        with pytest.raises(Aborted):
             await rig.finished()
-        assert rig.context.aborted == (grpc.StatusCode.ABORTED, "silent")
+        assert rig.context.aborted == (Status.ABORTED, "silent")
 
     go(test())
 
@@ -127,7 +126,7 @@ def test_a_tick_that_only_arms_again_does_not_disturb_the_reading(executor: Thre
         running = asyncio.create_task(rig.run())
         await ready.wait()
         rig.context.deliver("two")
-        rig.context.incoming.put_nowait(grpc.aio.EOF)
+        rig.context.incoming.put_nowait(None)
         await running
         assert rig.exchange.said == ["one", "stall", "stall", "stall", "two"]
         assert rig.context.kinds == ["response_body"] * 2
@@ -188,7 +187,7 @@ def test_a_body_at_the_limit_stays_on_the_loop(executor: ThreadPoolExecutor) -> 
     async def test() -> None:
         rig = Rig(each_answered, executor)
         rig.context.deliver("x" * LARGE)
-        rig.context.incoming.put_nowait(grpc.aio.EOF)
+        rig.context.incoming.put_nowait(None)
         await rig.finished()
         assert rig.exchange.threads == ["MainThread"]
 
@@ -236,7 +235,7 @@ def test_a_timer_that_ran_out_during_work_which_moves_it_does_not_tick(executor:
         while not rig.call._late:
             await asyncio.sleep(0)
         rig.context.gate.set()
-        rig.context.incoming.put_nowait(grpc.aio.EOF)
+        rig.context.incoming.put_nowait(None)
         await running
         assert rig.exchange.said == ["one"]
         assert rig.context.kinds == ["response_body"]
