@@ -23,6 +23,7 @@ from extproc.edge.grpc_server import GrpcServer
 from extproc.edge.hpack import encode
 from extproc.edge.http2_frames import PREFACE, Code, Flag, Kind, Setting, frame
 from extproc.edge.http2_frames import settings as settings_frame
+from extproc.edge.http2_stream import STREAM_WINDOW
 from tests.envoy_process import short_directory
 
 PATIENCE = 20.0
@@ -284,6 +285,26 @@ def test_a_client_that_does_not_read_holds_up_the_writer(loop: Any) -> None:
             await rig.service.cancelled.wait()
 
     go(test, loop=loop)
+
+
+def test_messages_that_nobody_reads_are_kept_up_to_the_streams_window() -> None:
+    held = encode([(b":method", b"POST"), (b":path", b"/held"), (b"content-type", b"application/grpc")])
+    ping = frame(Kind.PING, 0, 0, b"12345678")
+
+    async def test(rig: Rig) -> None:
+        reader, writer = await rig.bare(PREFACE + settings_frame({}) + frame(Kind.HEADERS, 4, 1, held))
+        await rig.service.begun.wait()
+        small = message(b"x" * 1016)
+        assert len(small) == 1024
+        writer.write(frame(Kind.DATA, 0, 1, small * 16) * (STREAM_WINDOW // len(small * 16)) + ping)
+        said = await reader.readuntil(frame(Kind.PING, Flag.ACK, 0, b"12345678"))
+        assert frame(Kind.WINDOW_UPDATE, 0, 1, bytes(4))[:9] not in said
+        writer.write(frame(Kind.DATA, 0, 1, b"x"))
+        assert (await reader.read()).endswith(Code.FLOW_CONTROL_ERROR.to_bytes(4, "big"))
+        await rig.service.cancelled.wait()
+        writer.close()
+
+    go(test)
 
 
 @pytest.mark.parametrize(
