@@ -71,10 +71,13 @@ async def _probe(path: str, data: bytes, go_on: Callable[[], bool]) -> list[floa
     while go_on():
         began = time.perf_counter()
         writer.write(data)
-        if b" 200 " not in (await reader.readuntil(b"\r\n\r\n"))[:20]:
+        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        if b" 200 " not in head[:20]:
             raise RuntimeError("a small request failed beside a large one")
-        # answers of the same dialect are watched on their way through, so they come in chunks
-        await reader.readuntil(b"\r\n0\r\n\r\n")
+        _, found, length = head.partition(b"content-length: ")
+        if not found:
+            raise RuntimeError("a small answer that passes unchanged lost its length")
+        await reader.readexactly(int(length.partition(b"\r")[0]))
         waits.append(time.perf_counter() - began)
         await asyncio.sleep(_PAUSE)
     writer.close()
