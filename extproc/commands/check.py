@@ -26,8 +26,6 @@ _RUNS_ENVOY = frozenset({"up"})
 """The commands for whose machine the directories of keys must exist."""
 _LONGEST_LINE = 1000
 
-HELP = "validate a registry and the Envoy configuration that it gives"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_registry(parser)

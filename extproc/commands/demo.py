@@ -12,8 +12,6 @@ import sys
 from extproc.commands.ports import a_free_one, is_taken
 from extproc.envoyconfig.binary import find_envoy, version
 
-HELP = "see it work: simulators, Envoy and the server, no keys and no network"
-
 HOST, PORT = "127.0.0.1", 10000
 _NEEDED = ("rich", "openai", "anthropic")
 

@@ -33,8 +33,6 @@ from extproc.stages.route import RouteExchange
 from extproc.stages.services import Services, Snapshots
 from extproc.stages.upstream import UpstreamRequest, build
 
-HELP = "show what would be sent for a request, without sending it"
-
 _SHOWN = 2000
 """Characters of a body that the text form prints."""
 

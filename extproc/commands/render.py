@@ -13,8 +13,6 @@ from extproc.envoyconfig.sources import load_sources
 from extproc.envoyconfig.write import write
 from extproc.registry.load import load_registry
 
-HELP = "write Envoy's files for a registry"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_registry(parser)

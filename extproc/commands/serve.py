@@ -14,8 +14,6 @@ from extproc.commands.arguments import add_envoy, add_registry, envoy_options
 from extproc.envoyconfig.binary import EnvoyNotFoundError, find_envoy
 from extproc.envoyconfig.options import MIB
 
-HELP = "run the ext_proc server alone (the sidecar's container)"
-
 _GC_THRESHOLD = (50_000, 20, 50)
 """Requests make few reference cycles but many objects; the default threshold would spend a tenth of the CPU looking for cycles."""
 

@@ -26,8 +26,6 @@ from extproc.envoyconfig.write import write
 from extproc.registry.load import load_registry
 from extproc.telemetry.console import ConsoleTree, wants_colour
 
-HELP = "run Envoy and the server for a registry"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_registry(parser)
