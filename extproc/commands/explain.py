@@ -99,7 +99,9 @@ def explain(registry: Registry, raw: bytes, path: str | None, headers: Mapping[s
     def entry(cluster: str) -> dict[str, Any]:
         target = registry.cluster_target(cluster)
         assert target is not None
-        upstream = DIALECTS[target.provider.kind.dialect]
+        via = target.upstream(client.operation, client.name)
+        assert via is not None
+        upstream = DIALECTS[via.dialect]
         shown: dict[str, Any] = {"cluster": cluster, "pair": f"{client.name} -> {upstream.name}"}
         try:
             request = build(
@@ -107,11 +109,10 @@ def explain(registry: Registry, raw: bytes, path: str | None, headers: Mapping[s
                 body,
                 client=client,
                 upstream=upstream,
+                via=via,
                 target=target,
                 facts=services.facts(target, plan.asked)[0],
-                stream=plan.stream,
-                query=plan.query,
-                kept=plan.headers,
+                ask=plan.ask,
             )
         except ApiError as error:
             return shown | {"error": f"{error.kind.value}: {error.message}"}

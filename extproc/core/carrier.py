@@ -5,6 +5,9 @@ Chat Completions has no slot for either, and clients drop fields that they do no
 the client sees is `<id>__llm1_<payload>`: `__llm1_` is the versioned mark and the payload is base64url(zlib(JSON)), in the alphabet that
 every dialect allows for ids. `split` gives back the provider's own id and the state.
 
+Formats that do have a slot for their own vendor's signature take another vendor's in it, as `llm1.<vendor>.<data>`: `to_slot`, `from_slot`. Real
+signatures are base64 and hold no dot, so the two cannot be confused.
+
 The payload is the client's to forge, and harmless: it is replayed only to the vendor it names, which verifies its own signatures.
 """
 
@@ -74,3 +77,23 @@ def marked(raw: bytes) -> bool:
 def strip(raw: bytes) -> bytes:
     """Raw JSON without any carried state, for a same-dialect target that minted none of it. The alphabet makes a byte edit safe."""
     return _PATTERN.sub(b"", raw) if marked(raw) else raw
+
+
+SLOT = "llm1."
+
+
+def to_slot(opaque: Opaque | None, own: str) -> str:
+    """What goes into the slot that a format has for signatures of the vendor `own`; "" where there is no signature."""
+    if opaque is None:
+        return ""
+    return opaque.data if opaque.vendor == own else f"{SLOT}{opaque.vendor}.{opaque.data}"
+
+
+def from_slot(slot: object, own: str) -> Opaque | None:
+    """The inverse of `to_slot`. A slot that names no vendor behind our prefix is no signature."""
+    if not isinstance(slot, str) or not slot:
+        return None
+    if not slot.startswith(SLOT):
+        return Opaque(own, slot)
+    vendor, dot, data = slot[len(SLOT) :].partition(".")
+    return Opaque(vendor, data) if dot and vendor and data else None

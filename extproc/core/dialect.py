@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from extproc.core.errors import ApiError
-from extproc.core.ir import JSON, Event, Finish, Loss, MessageStart, Request, Response
+from extproc.core.ir import JSON, Event, Finish, FinishReason, Loss, MessageStart
+from extproc.core.operation import Operation
 from extproc.core.usage import Usage
 
 
@@ -34,6 +35,8 @@ class Need:
     PREFILL = "prefill"
     OUTPUT_AUDIO = "output_audio"
     OUTPUT_IMAGE = "output_image"
+    STATE = "state"
+    """State that an earlier answer left in one provider account (`previous_response_id`, a stored conversation)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,8 @@ class Facts:
     """What an encoder must know of the target. Built once at load from the registry, `providers/` and packaged data.
 
     `vendor` mints opaque state ("openai", "anthropic", "gemini", or the provider's kind). `quirks` are the vendor's differences from its
-    dialect's reference, by name (`providers/` lists them all with their meaning).
+    dialect's reference, by name (`providers/` lists them all with their meaning). `deployment` is the name that stands for the model on the wire,
+    where the account chose one (Azure).
     """
 
     model: str
@@ -49,6 +53,31 @@ class Facts:
     max_output_tokens: int | None = None
     context_window: int | None = None
     quirks: frozenset[str] = frozenset()
+    deployment: str | None = None
+
+    @property
+    def wire_model(self) -> str:
+        """The name in bodies and paths; `model` is for what is known of it."""
+        return self.deployment or self.model
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a request says outside its body. Small: it travels in the plan.
+
+    `model` and `stream` as the client gave them (from the body where the dialect has them there, else from the path). `headers` are the client's
+    that its own dialect passes on. `query` is what of its query string may go to a provider of the same dialect. `form` names which of its
+    dialect's forms the client speaks, "" for the usual one; each dialect lists its own (Gemini's "array", Cohere's "v1").
+    """
+
+    model: str = ""
+    stream: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
+    query: str = ""
+    form: str = ""
+
+
+NO_ASK = Ask()
 
 
 @dataclass(slots=True)
@@ -73,7 +102,7 @@ class Wishes:
 class Reply:
     """What an encoder of answers needs besides the answer: a fallback `id`, the time, the model name to show, what the client asked for.
 
-    `functions`: the client speaks Chat Completions' older form (`functions`, `function_call`) and must be answered in it.
+    `functions`: the client speaks Chat Completions' older form (`functions`, `function_call`) and must be answered in it. `form` is `Ask.form`.
     """
 
     id: str
@@ -81,6 +110,32 @@ class Reply:
     model: str
     include_usage: bool = True
     functions: bool = False
+    form: str = ""
+
+
+class AnyRequest(Protocol):
+    """What every operation's canonical request has: `ir.Request`, `embeddings.EmbeddingRequest`, `rerank.RerankRequest`."""
+
+    losses: list[Loss]
+
+
+class AnyResponse(Protocol):
+    """What every operation's canonical answer has. `finish` is None where answers have no reason to end."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def model(self) -> str: ...
+
+    @property
+    def usage(self) -> Usage | None: ...
+
+    @property
+    def finish(self) -> FinishReason | None: ...
+
+    @property
+    def losses(self) -> list[Loss]: ...
 
 
 class StreamDecoder(Protocol):
@@ -143,14 +198,20 @@ class StreamObserver(Protocol):
 
 
 class Dialect(Protocol):
-    """One wire format."""
+    """One wire format of one operation.
+
+    The canonical types differ by operation (`ir.Request`/`ir.Response` for chat), so they are Any here; a concrete dialect names them. Two
+    dialects of the same operation agree on them. A dialect behind an envelope (Anthropic's format inside Bedrock's) has the same `name` as the
+    plain one, because between them nothing is translated; the catalog's key tells them apart.
+    """
 
     name: str
     """openai_chat, anthropic_messages, gemini, …"""
+    operation: Operation
     carries: frozenset[str]
     """The needs that the format itself can express; the target's capabilities narrow them further."""
     stream_type: str
-    """Content type of its streams: text/event-stream."""
+    """Content type of the streams that its decoder reads: text/event-stream."""
     exact_member: str | None
     """The top-level member of requests that holds tool inputs as JSON values, whose numbers must stay exact; None where they are text."""
 
@@ -163,31 +224,37 @@ class Dialect(Protocol):
         """In which of its format's forms the client wants its answer. Total."""
         ...
 
-    def decode_request(self, body: JSON) -> Request:
-        """Raises `BadRequestError` with `param` when a member that must be understood has the wrong shape."""
+    def decode_request(self, body: JSON, ask: Ask = NO_ASK) -> Any:
+        """Raises `BadRequestError` with `param` when a member that must be understood has the wrong shape. A dialect whose model or stream flag
+        stands in the path takes it from `ask`."""
         ...
 
-    def encode_request(self, request: Request, facts: Facts) -> Encoded:
+    def encode_request(self, request: Any, facts: Facts) -> Encoded:
         """Raises `UntranslatableError`. The same input gives the same bytes, every time: prompt caches depend on it."""
         ...
 
-    def splice_request(self, raw: bytes, body: JSON, facts: Facts, headers: Mapping[str, str]) -> Encoded:
-        """The same dialect on both sides: `raw` with only the members edited that must change. `headers` are the client's kept ones."""
+    def splice_request(self, raw: bytes, body: JSON, facts: Facts, ask: Ask) -> Encoded:
+        """The same dialect on both sides: `raw` with only the members edited that must change."""
         ...
 
-    def decode_response(self, body: bytes) -> Response:
-        """Raises `ApiError` for an error body under a 2xx status, `UpstreamFormatError` if it is not this dialect."""
+    def decode_response(self, body: bytes) -> Any:
+        """An `AnyResponse`. Raises `ApiError` for an error body under a 2xx status, `UpstreamFormatError` if it is not this dialect."""
         ...
 
-    def encode_response(self, response: Response, reply: Reply) -> tuple[bytes, list[Loss]]: ...
+    def encode_response(self, response: Any, reply: Reply) -> tuple[bytes, list[Loss]]: ...
+
+    def answer_type(self, form: str, *, stream: bool) -> str:
+        """The content type of what `encode_response` and `stream_encoder` give a client of that form."""
+        ...
 
     def stream_decoder(self) -> StreamDecoder: ...
 
     def stream_encoder(self, reply: Reply) -> StreamEncoder: ...
 
-    def stream_observer(self, *, hide_usage: bool) -> StreamObserver:
+    def stream_observer(self, *, hide_usage: bool, form: str = "") -> StreamObserver:
         """Watches a stream that needs no translation. `hide_usage`: the client did not ask for a usage chunk, so take out the one that
-        `splice_request` asked for. Dialects that always report usage pass every byte on: `core.observe.DecodingObserver(decoder)`."""
+        `splice_request` asked for. `form` is the client's: an observer may also change the framing. Dialects that always report usage pass every
+        byte on: `core.observe.DecodingObserver(decoder)`."""
         ...
 
     def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
@@ -198,6 +265,6 @@ class Dialect(Protocol):
         """(status, JSON envelope) that this dialect's SDK turns into the right exception."""
         ...
 
-    def encode_stream_error(self, error: ApiError) -> bytes:
+    def encode_stream_error(self, error: ApiError, form: str = "") -> bytes:
         """Bytes that end a stream under way so that the SDK raises. Never a clean finish."""
         ...

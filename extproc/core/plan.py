@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import orjson
 
+from extproc.core.dialect import Ask
 from extproc.core.errors import ApiError, ErrorKind
 
 NAMESPACE = "envoy.llm"
@@ -24,7 +25,7 @@ class Plan:
 
     `asked` is the model name in the client's body, `model` the registry's model. `headers` are the client's headers that some dialects
     pass on (anthropic-version, anthropic-beta, …). `rid` is Envoy's request id; `key` is ours, random, and names the request inside one process.
-    `span` is the `chat` span's context as a traceparent, or "".
+    `span` is the `chat` span's context as a traceparent, or "". `form` is `Ask.form`.
     """
 
     model: str
@@ -45,6 +46,12 @@ class Plan:
     span: str = ""
     query: str = ""
     headers: dict[str, str] = field(default_factory=dict)
+    form: str = ""
+
+    @property
+    def ask(self) -> Ask:
+        """What the client said outside its body."""
+        return Ask(self.asked, self.stream, self.headers, self.query, self.form)
 
     def dumps(self) -> str:
         return orjson.dumps(self).decode()

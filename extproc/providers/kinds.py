@@ -5,7 +5,10 @@ A vendor of a known dialect is an entry here, not code. `quirks` are differences
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+
+from extproc.core.operation import Operation
 
 QUIRKS: dict[str, str] = {
     "max_tokens": "takes `max_tokens`, not `max_completion_tokens`",
@@ -26,16 +29,44 @@ QUIRKS: dict[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Speaks:
+    """One wire format of an endpoint family.
+
+    `dialect` is the catalog's key: a dialect's name, or `name@envelope` where the provider wraps the format. `base` stands between the
+    provider's base path and the dialect's own path and may hold `{deployment}`, the target's name on the wire; `query` goes behind it and may
+    hold `{api_version}`. `models` is a regular expression that the start of the target's model must match, `api` a word by which a target can
+    ask for this format alone (`api: responses`).
+    """
+
+    operation: Operation
+    dialect: str
+    base: str = ""
+    query: str = ""
+    models: str | None = None
+    api: str | None = None
+
+    def serves(self, model: str) -> bool:
+        """Is this how `model` is reached? An unnamed one ("*") only where every model is."""
+        return self.models is None or re.match(self.models, model) is not None
+
+
+def chat(dialect: str) -> tuple[Speaks, ...]:
+    """An endpoint that has one chat format and nothing else."""
+    return (Speaks(Operation.CHAT, dialect),)
+
+
+@dataclass(frozen=True, slots=True)
 class ProviderKind:
     """One endpoint family.
 
-    `url` is the base that dialect paths are appended to (None: the registry must give one). `auth_header` with `auth_prefix` is where Envoy
-    injects the key. `vendor` mints opaque state. `otel_name` is gen_ai.provider.name. `prices` is its id in the packaged price data.
-    `headers` are always sent (a version header).
+    `speaks` lists its wire formats; of those of one operation a client gets its own if it is there, else the first. `url` is the base that
+    dialect paths are appended to (None: the registry must give one). `auth_header` with `auth_prefix` is where Envoy injects the key. `vendor`
+    mints opaque state, unless one of `vendors` (a regular expression for the start of the model, the vendor) does. `otel_name` is
+    gen_ai.provider.name. `prices` is its id in the packaged price data. `headers` are always sent (a version header).
     """
 
     name: str
-    dialect: str
+    speaks: tuple[Speaks, ...]
     vendor: str
     otel_name: str
     url: str | None = None
@@ -44,22 +75,32 @@ class ProviderKind:
     prices: str | None = None
     quirks: frozenset[str] = frozenset()
     headers: tuple[tuple[str, str], ...] = ()
+    vendors: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def dialect(self) -> str:
+        """The name of its first chat format, for people."""
+        return self.speaks[0].dialect.partition("@")[0]
+
+    def vendor_of(self, model: str) -> str:
+        """Who mints opaque state for `model`."""
+        return next((vendor for pattern, vendor in self.vendors if re.match(pattern, model)), self.vendor)
 
 
 KINDS: dict[str, ProviderKind] = {
     k.name: k
     for k in (
-        ProviderKind("openai", "openai_chat", "openai", "openai", "https://api.openai.com/v1", prices="openai"),
+        ProviderKind("openai", chat("openai_chat"), "openai", "openai", "https://api.openai.com/v1", prices="openai"),
         ProviderKind(
             "openai-compatible",
-            "openai_chat",
+            chat("openai_chat"),
             "openai-compatible",
             "openai",
             quirks=frozenset({"max_tokens", "no_developer_role"}),
         ),
         ProviderKind(
             "anthropic",
-            "anthropic_messages",
+            chat("anthropic_messages"),
             "anthropic",
             "anthropic",
             "https://api.anthropic.com/v1",
@@ -70,7 +111,7 @@ KINDS: dict[str, ProviderKind] = {
         ),
         ProviderKind(
             "gemini",
-            "gemini",
+            chat("gemini"),
             "gemini",
             "gcp.gemini",
             "https://generativelanguage.googleapis.com/v1beta",

@@ -81,7 +81,7 @@ def _target(name: str, field: Field, providers: Mapping[str, Provider | None] | 
         return None
     if "no_json_schema" in provider.quirks:
         capabilities.setdefault(Need.JSON_SCHEMA, False)
-    facts = Facts(model, provider.kind.vendor, max_output_tokens=most, context_window=window, quirks=provider.quirks)
+    facts = Facts(model, provider.kind.vendor_of(model), max_output_tokens=most, context_window=window, quirks=provider.quirks)
     return Target(name, provider, model, facts, capabilities, price or packaged.price, headers, envoy)
 
 

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from extproc.core.dialect import Facts
+from extproc.core.operation import Operation
 from extproc.core.usage import Price
 from extproc.providers.kinds import ProviderKind
 from extproc.registry.names import ModelNames
@@ -24,8 +25,31 @@ class Commit(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class TokenSource:
+    """A short-lived access token, which `extproc tokens` (a process of its own) fetches and keeps fresh in a file that Envoy watches.
+
+    `issuer` is "google" or "entra"; `scope` what it is asked for; `file` the configuration of a service account or of workload identity, None for the
+    environment's default; `settings` what else the issuer needs (Entra: tenant, client, …).
+    """
+
+    issuer: str
+    scope: str
+    file: str | None = None
+    settings: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AwsSource:
+    """Where Envoy's request signing finds its keys: the default chain of AWS, or one credentials file and a profile in it."""
+
+    file: str | None = None
+    profile: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Credential:
-    """Where Envoy finds a key; never the key. Exactly one of `file` (absolute path), `env` (variable name) is set, or neither: no key is sent.
+    """Where Envoy finds a key; never the key. At most one of `file` (absolute path), `env` (variable name), `token` and `aws` is set; with
+    none no key is sent.
 
     `name` is its name in the provider's pool, "" for a provider's single credential.
     """
@@ -33,6 +57,8 @@ class Credential:
     name: str = ""
     file: str | None = None
     env: str | None = None
+    token: TokenSource | None = None
+    aws: AwsSource | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +77,25 @@ class Provider:
     data_stays_in: frozenset[str] = frozenset()
     envoy: dict[str, Any] = field(default_factory=dict)
     quirks: frozenset[str] = frozenset()
+    region: str | None = None
+    """Of an AWS endpoint, for the signature."""
+    api_version: str | None = None
+    """Of an Azure endpoint."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """One wire format in which a target can be reached: the catalog's key of its dialect, and what stands before and behind the dialect's path."""
+
+    operation: Operation
+    dialect: str
+    base_path: str
+    query: str = ""
+
+    @property
+    def name(self) -> str:
+        """The dialect's name, without its envelope."""
+        return self.dialect.partition("@")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +103,7 @@ class Target:
     """One model at one provider: one Envoy cluster per credential of the provider's pool.
 
     `model` is the provider's name for it, or "*" for the client's own. `capabilities` are the needs it certainly lacks or has
-    ({need: bool}; absent = unknown = present). `price` None = unknown.
+    ({need: bool}; absent = unknown = present). `price` None = unknown. `api` narrows it to one of its kind's formats, "" is all.
     """
 
     name: str
@@ -69,6 +114,33 @@ class Target:
     price: Price | None = None
     set_headers: tuple[tuple[str, str], ...] = ()
     envoy: dict[str, Any] = field(default_factory=dict)
+    api: str = ""
+    upstreams: tuple[Upstream, ...] = field(init=False, repr=False, compare=False)
+    _by_client: dict[tuple[Operation, str], Upstream] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        provider, facts = self.provider, self.facts
+        found = tuple(
+            Upstream(
+                s.operation,
+                s.dialect,
+                provider.base_path + s.base.replace("{deployment}", facts.wire_model),
+                s.query.replace("{api_version}", provider.api_version or ""),
+            )
+            for s in provider.kind.speaks
+            if s.serves(self.model) and (s.api is None or s.operation is not Operation.CHAT or self.api in ("", s.api))
+        )
+        table: dict[tuple[Operation, str], Upstream] = {}
+        for upstream in found:
+            table.setdefault((upstream.operation, upstream.name), upstream)
+            table.setdefault((upstream.operation, ""), upstream)
+        object.__setattr__(self, "upstreams", found)
+        object.__setattr__(self, "_by_client", table)
+
+    def upstream(self, operation: Operation, client: str) -> Upstream | None:
+        """How a client of dialect `client` is served: in its own format where the target has it, else in the target's first one for `operation`."""
+        table = self._by_client
+        return table.get((operation, client)) or table.get((operation, ""))
 
     @property
     def clusters(self) -> tuple[str, ...]:
@@ -116,6 +188,15 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
+class Passthrough:
+    """Paths that go to one cluster as they are, because the ids in them live in one account. `path` is exact, or ends with `/*` (one more segment)
+    or `/**` (any)."""
+
+    path: str
+    cluster: str
+
+
+@dataclass(frozen=True, slots=True)
 class Registry:
     """One loaded registry file. `digest` is the first 12 hex digits of the SHA-256 of its bytes; `path` is where it came from."""
 
@@ -124,6 +205,7 @@ class Registry:
     models: dict[str, Model]
     digest: str
     path: str
+    passthrough: tuple[Passthrough, ...] = ()
     _names: ModelNames[Model] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

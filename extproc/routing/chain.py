@@ -15,7 +15,7 @@ from extproc.core.errors import ApiError, ErrorKind
 from extproc.registry.types import Model, Rank, Target
 from extproc.routing.health import Health, Out
 
-_FORMAT_NEEDS = frozenset({Need.CHOICES, Need.FILE_ID, Need.SERVER_TOOLS})
+_FORMAT_NEEDS = frozenset({Need.CHOICES, Need.FILE_ID, Need.SERVER_TOOLS, Need.STATE})
 """Needs that only the client's own dialect can meet, whatever a target claims."""
 
 
@@ -81,9 +81,11 @@ def build(
         for name in draw(rank, random):
             target = targets[name]
             clusters = list(target.clusters)
-            missing = lacking(target, client, dialects[target.provider.kind.dialect], needs)
+            upstream = target.upstream(client.operation, client.name)
+            missing = lacking(target, client, dialects[upstream.dialect], needs) if upstream else [client.operation.value]
             if missing:
-                detail = f"{target.provider.kind.dialect} at {target.provider.name} cannot carry: {', '.join(missing)}"
+                said = upstream.name if upstream else target.provider.kind.name
+                detail = f"{said} at {target.provider.name} cannot carry: {', '.join(missing)}"
                 chain.excluded += [Excluded(c, f"lacks:{missing[0]}", detail) for c in clusters]
                 continue
             if len(clusters) > 1:

@@ -32,7 +32,7 @@ from extproc.core.headers import foreign_headers
 from extproc.core.plan import ATTEMPTS_NAMESPACE, NAMESPACE, AttemptNote, Plan, clusters_of, groups
 from extproc.core.verdict import Action as Verdicts
 from extproc.core.verdict import Verdict, about_request, decide
-from extproc.registry.types import Registry, Target
+from extproc.registry.types import Registry, Target, Upstream
 from extproc.routing.health import Out
 from extproc.stages import answers
 from extproc.stages.judge import ErrorJudge, Judge, Judgement, Sound, judge_for
@@ -58,6 +58,7 @@ class AttemptExchange(Exchange):
         "_judge",
         "_registry",
         "_services",
+        "_via",
         "alarm",
         "note",
         "plan",
@@ -74,6 +75,7 @@ class AttemptExchange(Exchange):
         self._chain: list[str] = []
         self._judge: Judge | None = None
         self._dialect: Dialect | None = None
+        self._via: Upstream | None = None
         self.plan: Plan | None = None
         self.target: Target | None = None
         self.note: AttemptNote | None = None
@@ -101,18 +103,24 @@ class AttemptExchange(Exchange):
         if target is None:
             error = ApiError(ErrorKind.INTERNAL, f"Envoy sent an attempt to cluster {cluster!r}, which no target of the registry has")
             return self._end(error, "llm_internal")
-        self._dialect = self._services.dialects[target.provider.kind.dialect]
+        operation = self._services.dialects[plan.dialect].operation
+        self._via = target.upstream(operation, plan.dialect)
+        if self._via is None:
+            error = ApiError(ErrorKind.INTERNAL, f"target {target.name!r} cannot serve {operation.value} and is in a chain for it")
+            return self._end(error, "llm_internal")
+        self._dialect = self._services.dialects[self._via.dialect]
         if event.end:
             return self._end(ApiError(ErrorKind.INVALID_REQUEST, "the request has no body"), "llm_invalid_request")
         self.state = State.BODY
         return [Continue(Kind.REQUEST_HEADERS)]
 
     def on_request_body(self, event: BodyEvent) -> list[Action]:
-        plan, target, note, dialect = self.plan, self.target, self.note, self._dialect
+        plan, target, note, dialect, via = self.plan, self.target, self.note, self._dialect, self._via
         assert plan is not None
         assert target is not None
         assert note is not None
         assert dialect is not None
+        assert via is not None
         client = self._services.dialects[plan.dialect]
         here = self._services.under_way.get(plan.key)
         if here is not None:
@@ -123,11 +131,10 @@ class AttemptExchange(Exchange):
                 jsonedit.load(event.body) if here is None or here.body is None else here.body,
                 client=client,
                 upstream=dialect,
+                via=via,
                 target=target,
                 facts=self._services.facts(target, plan.asked)[0],
-                stream=plan.stream,
-                query=plan.query,
-                kept=plan.headers,
+                ask=plan.ask,
             )
         except ApiError as error:
             return self._end(error, f"llm_{error.kind.value}")

@@ -26,12 +26,14 @@ class Operation(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """`dialect` is the client's. `argument` is the model name of a MODEL operation. `query` is what of the query string may go to a provider."""
+    """`dialect` is the client's. `argument` is the model name of a MODEL operation. `query` is what of the query string may go to a provider;
+    `form` is `Ask.form`."""
 
     operation: Operation
     dialect: str
     argument: str = ""
     query: str = ""
+    form: str = ""
 
 
 _CHAT = {"/v1/chat/completions": OPENAI, "/v1/messages": ANTHROPIC}

@@ -40,7 +40,7 @@ class Seen:
     def whole(self, response: Response) -> None:
         """All that a complete answer says."""
         self.response_id, self.response_model = response.id, response.model
-        self.usage, self.finish = response.usage, response.finish.value
+        self.usage, self.finish = response.usage, response.finish.value if response.finish is not None else ""
         self.losses += response.losses
         self.response = response
 
@@ -60,10 +60,11 @@ def _truncated() -> ApiError:
 class WatchedStream:
     """The same dialect: bytes pass, less a usage chunk that only we asked for."""
 
-    __slots__ = ("_client", "_collector", "_decoder", "_observer", "seen")
+    __slots__ = ("_client", "_collector", "_decoder", "_form", "_observer", "seen")
 
-    def __init__(self, client: Dialect, observer: StreamObserver, *, collect: bool = False) -> None:
+    def __init__(self, client: Dialect, observer: StreamObserver, *, form: str = "", collect: bool = False) -> None:
         self._client = client
+        self._form = form
         self._observer = observer
         self._decoder = client.stream_decoder() if collect else None
         self._collector = Collector()
@@ -89,20 +90,21 @@ class WatchedStream:
             seen.finish = observer.finish.reason.value
         elif seen.error is None:
             seen.error = _truncated()
-            out += self._client.encode_stream_error(seen.error)
+            out += self._client.encode_stream_error(seen.error, self._form)
         return out
 
 
 class TranslatedStream:
     """Another dialect: one decoder, one encoder. After an error in the stream the client's stream is over, and the rest is dropped."""
 
-    __slots__ = ("_client", "_collector", "_decoder", "_encoder", "seen")
+    __slots__ = ("_client", "_collector", "_decoder", "_encoder", "_form", "seen")
 
     def __init__(self, client: Dialect, upstream: Dialect, reply: Reply, *, collect: bool = False) -> None:
         self._client = client
         self._collector = Collector() if collect else None
         self._decoder = upstream.stream_decoder()
         self._encoder = client.stream_encoder(reply)
+        self._form = reply.form
         self.seen = Seen()
 
     def feed(self, data: bytes, end: bool) -> bytes:
@@ -119,7 +121,7 @@ class TranslatedStream:
         for event in events:
             if isinstance(event, StreamError):
                 seen.error = event.error
-                out.append(self._client.encode_stream_error(event.error))
+                out.append(self._client.encode_stream_error(event.error, self._form))
                 break
             if not seen.content:
                 seen.content = is_content(event)
@@ -133,7 +135,7 @@ class TranslatedStream:
         if end:
             if seen.error is None and not seen.finish:
                 seen.error = _truncated()
-                out.append(self._client.encode_stream_error(seen.error))
+                out.append(self._client.encode_stream_error(seen.error, self._form))
             seen.losses = [*self._decoder.losses, *self._encoder.losses]
         return b"".join(out)
 
@@ -182,7 +184,7 @@ def translate_whole(body: bytes, client: Dialect, upstream: Dialect, reply: Repl
         encoder = client.stream_encoder(reply)
         out = b"".join([encoder.encode(event) for event in events_of(response)])
         seen.losses += encoder.losses
-        return out, client.stream_type, seen
+        return out, client.answer_type(reply.form, stream=True), seen
     out, losses = client.encode_response(response, reply)
     seen.losses += losses
-    return out, "application/json", seen
+    return out, client.answer_type(reply.form, stream=False), seen

@@ -17,6 +17,7 @@ from extproc.core.headers import RESPONSE_REMOVED, media_type
 from extproc.core.plan import AttemptNote, attempt_notes
 from extproc.core.verdict import Action as Verdict
 from extproc.core.verdict import about_request
+from extproc.registry.types import Target
 from extproc.routing.health import Out
 from extproc.stages import answers
 from extproc.stages.pipes import TranslatedStream, WatchedBody, WatchedStream, translate_whole
@@ -53,7 +54,7 @@ class ReplyStage(RequestExchange):
         self._share_health()
         self.record.losses = list(note.losses)
         status = int(event.headers.get(":status", "0") or 0)
-        upstream = self.services.dialects[self.winner.provider.kind.dialect]
+        upstream = self._upstream(self.winner)
         if note.verdict != "pass" or status >= 400:
             return self._failure(note, event, status, upstream)
         self.record.status = status
@@ -73,10 +74,13 @@ class ReplyStage(RequestExchange):
         if is_stream:
             actions.append(Arm(STALL, plan.stall))
             if same:
-                self.pipe = WatchedStream(self.client, upstream.stream_observer(hide_usage=not self.wishes.usage), collect=self.collect)
+                self.pipe = WatchedStream(
+                    self.client, upstream.stream_observer(hide_usage=not self.wishes.usage, form=plan.form), form=plan.form, collect=self.collect
+                )
             else:
                 self.pipe = TranslatedStream(self.client, upstream, self._reply(), collect=self.collect)
-                answer.set.append(("content-type", self.client.stream_type))
+            if not same or self.client.answer_type(plan.form, stream=True) != upstream.stream_type:
+                answer.set.append(("content-type", self.client.answer_type(plan.form, stream=True)))
             # a usage chunk may go, an error event may come
             remove.append("content-length")
         elif same and not plan.stream:
@@ -110,7 +114,7 @@ class ReplyStage(RequestExchange):
         assert plan is not None
         assert winner is not None
         self.state = State.DONE
-        upstream = self.services.dialects[winner.provider.kind.dialect]
+        upstream = self._upstream(winner)
         try:
             body, content_type, seen = translate_whole(event.body, self.client, upstream, self._reply(), stream=plan.stream)
         except ApiError as failure:
@@ -229,8 +233,15 @@ class ReplyStage(RequestExchange):
             ),
         ]
 
+    def _upstream(self, winner: Target) -> Dialect:
+        """The dialect that `winner` answered in."""
+        via = winner.upstream(self.client.operation, self.client.name)
+        assert via is not None
+        return self.services.dialects[via.dialect]
+
     def _reply(self) -> Reply:
-        return Reply(self.services.new_id(), int(self.services.wall()), self.asked_model(), self.wishes.usage, self.wishes.functions)
+        form = self.plan.form if self.plan is not None else ""
+        return Reply(self.services.new_id(), int(self.services.wall()), self.asked_model(), self.wishes.usage, self.wishes.functions, form)
 
     def _share_health(self) -> None:
         """What attempts in other processes learned about their targets."""

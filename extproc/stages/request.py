@@ -119,7 +119,8 @@ class RequestExchange(Exchange):
             return
         record.target, record.target_model = winner.name, self.asked_model()
         record.provider = winner.provider.kind.otel_name
-        record.upstream_dialect = winner.provider.kind.dialect
+        via = winner.upstream(self.client.operation, self.client.name)
+        record.upstream_dialect = via.name if via is not None else ""
         record.server_address, record.server_port = winner.provider.host, winner.provider.port
         price = self.services.facts(winner, record.target_model)[1]
         if record.usage is not None and price is not None:

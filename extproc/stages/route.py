@@ -6,6 +6,7 @@ What we refuse, we refuse here, in the caller's dialect, before any provider see
 from __future__ import annotations
 
 from extproc.core import jsonedit
+from extproc.core.dialect import Ask
 from extproc.core.errors import ApiError, ErrorKind, UntranslatableError
 from extproc.core.exchange import ROUTE, Action, Arm, BodyEvent, Closed, Continue, Finish, HeadersEvent, Immediate, Kind, State, Tick
 from extproc.core.headers import kept
@@ -85,6 +86,9 @@ class RouteExchange(ReplyStage):
         name, stream = operations.model_and_stream(body)
         # a name that stands twice is read differently by different parsers: what we judge must be what the provider reads
         jsonedit.scan(raw)
+        asked = self._asked
+        assert asked is not None
+        ask = Ask(name, stream, kept(self._headers), asked.query, asked.form)
         record = self.record
         record.model, record.stream = name, stream
         model = self.registry.resolve(name)
@@ -92,13 +96,13 @@ class RouteExchange(ReplyStage):
             raise operations.unknown_model(name)
         record.commit, record.registry = model.commit.value, self.registry.digest
         chain = chains.build(model, self.registry.targets, services.dialects, client, client.needs(body), services.health, services.random)
-        clusters = self._lossless(raw, body, chain.clusters, name) if model.strict else chain.clusters
+        clusters = self._lossless(raw, body, chain.clusters, ask) if model.strict else chain.clusters
         # longer than the attempts that are allowed: a failure may pick a sibling key or a larger window from behind
         clusters = clusters[:LONGEST_CHAIN]
         if len(clusters) == 1:
             # Envoy retries a lost connection by itself, but only with a successor to go to
             clusters = clusters * (1 + model.attempts.same_target)
-        plan = self._planned(model, name, stream, clusters)
+        plan = self._planned(model, ask, clusters)
         self.here = services.under_way[plan.key] = UnderWay(body)
         self.wishes = client.wishes(body)
         if self.collect:
@@ -120,16 +124,16 @@ class RouteExchange(ReplyStage):
         metadata = {NAMESPACE: {"plan": plan.dumps(), "priority_groups": groups(clusters), "model": name, "request_id": self.record.request_id}}
         return [Continue(Kind.REQUEST_BODY, set=headers, clear_route_cache=True, metadata=metadata), Arm(DEADLINE, deadline)]
 
-    def _planned(self, model: Model, name: str, stream: bool, clusters: list[str]) -> Plan:
+    def _planned(self, model: Model, ask: Ask, clusters: list[str]) -> Plan:
         services, times = self.services, model.timeouts
         first = self.registry.cluster_target(clusters[0])
-        self.span, context = services.start_span(self._headers, name, stream, first)
+        self.span, context = services.start_span(self._headers, ask.model, ask.stream, first)
         self.collect = self.span is not None and self.span.wants_content
         self.plan = Plan(
             model=model.name,
-            asked=name,
+            asked=ask.model,
             dialect=self.client.name,
-            stream=stream,
+            stream=ask.stream,
             complete=model.commit is Commit.COMPLETE,
             total=model.attempts.total,
             same=model.attempts.same_target,
@@ -142,12 +146,13 @@ class RouteExchange(ReplyStage):
             rid=self.record.request_id,
             key=services.new_id(),
             span=context,
-            query=self._asked.query if self._asked is not None else "",
-            headers=kept(self._headers),
+            query=ask.query,
+            headers=dict(ask.headers),
+            form=ask.form,
         )
         return self.plan
 
-    def _lossless(self, raw: bytes, body: JSON, clusters: list[str], name: str) -> list[str]:
+    def _lossless(self, raw: bytes, body: JSON, clusters: list[str], ask: Ask) -> list[str]:
         """`strict: true`: only the targets that carry the request without any loss."""
         services = self.services
         good: list[str] = []
@@ -155,9 +160,10 @@ class RouteExchange(ReplyStage):
         for cluster in clusters:
             target = self.registry.cluster_target(cluster)
             assert target is not None
-            upstream = services.dialects[target.provider.kind.dialect]
+            via = target.upstream(self.client.operation, self.client.name)
+            assert via is not None
             try:
-                losses = encode(raw, body, self.client, upstream, services.facts(target, name)[0], kept(self._headers)).losses
+                losses = encode(raw, body, self.client, services.dialects[via.dialect], services.facts(target, ask.model)[0], ask).losses
             except UntranslatableError as error:
                 lost.append(Loss("untranslatable", error.message))
                 continue

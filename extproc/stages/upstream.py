@@ -6,13 +6,12 @@ changes from one attempt to the next.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from extproc.core import bignum
-from extproc.core.dialect import Dialect, Encoded, Facts
+from extproc.core.dialect import Ask, Dialect, Encoded, Facts
 from extproc.core.ir import JSON, Loss
-from extproc.registry.types import Target
+from extproc.registry.types import Target, Upstream
 
 USER_AGENT = "llm-extproc"
 
@@ -37,16 +36,16 @@ def authority_of(target: Target) -> str:
     return host if provider.port == default else f"{host}:{provider.port}"
 
 
-def encode(raw: bytes, body: JSON, client: Dialect, upstream: Dialect, facts: Facts, kept: Mapping[str, str]) -> Encoded:
+def encode(raw: bytes, body: JSON, client: Dialect, upstream: Dialect, facts: Facts, ask: Ask) -> Encoded:
     """The dialect's part: a splice where both sides speak the same one, else one decode and one encode.
 
     Raises `BadRequestError` and `UntranslatableError`.
     """
     if client.name == upstream.name:
-        return upstream.splice_request(raw, body, facts, kept)
+        return upstream.splice_request(raw, body, facts, ask)
     if client.exact_member is not None:
         body = bignum.exact(raw, body, client.exact_member)
-    request = client.decode_request(body)
+    request = client.decode_request(body, ask)
     encoded = upstream.encode_request(request, facts)
     encoded.losses = request.losses + encoded.losses
     return encoded
@@ -58,19 +57,18 @@ def build(
     *,
     client: Dialect,
     upstream: Dialect,
+    via: Upstream,
     target: Target,
     facts: Facts,
-    stream: bool,
-    query: str = "",
-    kept: Mapping[str, str] | None = None,
+    ask: Ask,
 ) -> UpstreamRequest:
-    """The upstream request for `target`. `facts` are the target's, for the model that the client asked for; `kept` are the client's
-    headers that its own dialect passes on. Raises `BadRequestError` and `UntranslatableError`."""
-    encoded = encode(raw, body, client, upstream, facts, kept or {})
+    """The upstream request for `target`, reached by `via` in the dialect `upstream`. `facts` are the target's, for the model that the client
+    asked for. Raises `BadRequestError` and `UntranslatableError`."""
+    encoded = encode(raw, body, client, upstream, facts, ask)
     provider = target.provider
     headers = {
         "content-type": "application/json",
-        "accept": upstream.stream_type if stream else "application/json",
+        "accept": upstream.stream_type if ask.stream else "application/json",
         "accept-encoding": "identity",
         "user-agent": USER_AGENT,
     }
@@ -80,7 +78,8 @@ def build(
         mine = headers.get(name)
         # a beta list is one header whose values add up: the operator's opt-in must not switch off the client's
         headers[name] = f"{mine},{value}" if mine and name == "anthropic-beta" and value not in mine.split(",") else value
-    path = provider.base_path + encoded.path
-    if query and client.name == upstream.name:
-        path += ("&" if "?" in path else "?") + query
+    path = via.base_path + encoded.path
+    for query in (via.query, ask.query if client.name == upstream.name else ""):
+        if query:
+            path += ("&" if "?" in path else "?") + query
     return UpstreamRequest(target, authority_of(target), path, headers, encoded.body, encoded.losses)

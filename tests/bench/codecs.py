@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from extproc.core.dialect import Dialect, Facts, Reply
+from extproc.core.dialect import NO_ASK, Dialect, Facts, Reply
 from extproc.core.framing import SSEParser
 from extproc.core.ir import BlockDelta, BlockStart, BlockStop, End, Event, Finish, FinishReason, MessageStart, Text, UsageUpdate
 from extproc.core.usage import Usage
@@ -52,7 +52,7 @@ def _in(client: Dialect, openai: bytes) -> bytes:
 def _request(client: Dialect, upstream: Dialect, raw: bytes) -> Callable[[], object]:
     facts = FACTS[upstream.name]
     if client.name == upstream.name:
-        return lambda: client.splice_request(raw, orjson.loads(raw), facts, {})
+        return lambda: client.splice_request(raw, orjson.loads(raw), facts, NO_ASK)
     return lambda: upstream.encode_request(client.decode_request(orjson.loads(raw)), facts)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from extproc.core.dialect import Facts, Reply
+from extproc.core.dialect import Ask, Facts, Reply
 from extproc.core.errors import ApiError, BadRequestError, UntranslatableError
 from extproc.core.ir import (
     Audio,
@@ -167,8 +167,9 @@ def translate_request(exchange: Exchange, to: str) -> Outcome:
     client, target = DIALECTS[exchange.dialect], UPSTREAMS[to]
     dialect = DIALECTS[to]
     missing = lacking(target, client, dialect, client.needs(exchange.request))
+    ask = Ask(exchange.model, exchange.stream)
     try:
-        built = upstream.encode(orjson.dumps(exchange.request), exchange.request, client, dialect, target.facts, {})
+        built = upstream.encode(orjson.dumps(exchange.request), exchange.request, client, dialect, target.facts, ask)
     except UntranslatableError as error:
         return Outcome("refused", ",".join(missing)) if missing else Outcome("wrong", f"no need named: {error.message}")
     except BadRequestError as error:

@@ -7,7 +7,8 @@ from typing import Any
 
 import orjson
 
-from extproc.core.dialect import Reply
+from extproc.core.dialect import Ask, Reply
+from extproc.core.operation import Operation
 from extproc.dialects.catalog import DIALECTS
 from extproc.stages import pipes, upstream
 from tests.golden.matrix import TARGETS
@@ -24,9 +25,13 @@ def send(client: str, to: str, *messages: Any, **members: Any) -> tuple[dict[str
     """(what the target `to` gets, the codes of the losses) for a request of `client`; strictly valid for another dialect."""
     body = {"model": "m", "messages": list(messages) or [USER], **({"max_tokens": 9000} if client == "anthropic_messages" else {}), **members}
     target = TARGETS[to]
-    dialect = target.provider.kind.dialect
+    via = target.upstream(Operation.CHAT, client)
+    assert via is not None
+    dialect = via.dialect
     raw = json.dumps(body).encode()
-    built = upstream.encode(raw, orjson.loads(raw), DIALECTS[client], DIALECTS[dialect], target.facts, {})
+    built = upstream.encode(
+        raw, orjson.loads(raw), DIALECTS[client], DIALECTS[dialect], target.facts, Ask(body["model"], stream=body.get("stream") is True)
+    )
     if client != dialect:
         REQUESTS[dialect](built.body)
     return orjson.loads(built.body), {loss.code for loss in built.losses}

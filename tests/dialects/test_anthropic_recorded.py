@@ -10,7 +10,7 @@ from anthropic.lib.streaming._messages import accumulate_event
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from extproc.core.dialect import Facts, Reply
+from extproc.core.dialect import NO_ASK, Facts, Reply
 from extproc.core.errors import BadRequestError, ErrorKind
 from extproc.core.framing import SSEParser
 from extproc.core.ir import End, Event, Finish, Loss, is_content
@@ -54,10 +54,10 @@ def test_requests_pass_untouched_to_the_same_dialect() -> None:
     for record in messages():
         body = body_of(record)
         raw = json.dumps(body, ensure_ascii=False, indent=1).encode()
-        same = DIALECT.splice_request(raw, body, Facts(body["model"], "anthropic"), {})
+        same = DIALECT.splice_request(raw, body, Facts(body["model"], "anthropic"), NO_ASK)
         assert same.body == raw, record["name"]
         assert same.losses == [], record["name"]
-        other = DIALECT.splice_request(raw, body, Facts("another", "anthropic"), {})
+        other = DIALECT.splice_request(raw, body, Facts("another", "anthropic"), NO_ASK)
         assert orjson.loads(other.body) == {**body, "model": "another"}, record["name"]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from extproc.core import carrier
-from extproc.core.dialect import Facts, Reply
+from extproc.core.dialect import NO_ASK, Ask, Facts, Reply
 from extproc.core.errors import BadRequestError
 from extproc.core.ir import FinishReason, Opaque, Response, Text, Thinking, ToolCall
 from extproc.core.usage import Usage
@@ -20,7 +20,7 @@ ASK = {"role": "user", "content": "hi"}
 
 
 def splice(raw: bytes, headers: dict[str, str] | None = None) -> tuple[bytes, set[str]]:
-    encoded = DIALECT.splice_request(raw, json.loads(raw), FACTS, headers or {})
+    encoded = DIALECT.splice_request(raw, json.loads(raw), FACTS, Ask(headers=headers or {}))
     assert encoded.path == "/messages"
     return encoded.body, {loss.code for loss in encoded.losses}
 
@@ -34,15 +34,18 @@ def test_only_the_model_changes() -> None:
 
 def test_headers() -> None:
     raw = b'{"model":"m","messages":[]}'
-    assert DIALECT.splice_request(raw, json.loads(raw), FACTS, {}).headers == {"anthropic-version": "2023-06-01"}
+    assert DIALECT.splice_request(raw, json.loads(raw), FACTS, NO_ASK).headers == {"anthropic-version": "2023-06-01"}
     sent = {"anthropic-version": "2026-10-21", "anthropic-beta": "a,b", "x-other": "1"}
-    assert DIALECT.splice_request(raw, json.loads(raw), FACTS, sent).headers == {"anthropic-version": "2026-10-21", "anthropic-beta": "a,b"}
+    assert DIALECT.splice_request(raw, json.loads(raw), FACTS, Ask(headers=sent)).headers == {
+        "anthropic-version": "2026-10-21",
+        "anthropic-beta": "a,b",
+    }
 
 
 def test_two_members_of_one_name_are_refused() -> None:
     raw = b'{"model":"a","model":"b","messages":[]}'
     with pytest.raises(BadRequestError):
-        DIALECT.splice_request(raw, json.loads(raw), FACTS, {})
+        DIALECT.splice_request(raw, json.loads(raw), FACTS, NO_ASK)
 
 
 def _conversation(answer: Response, **members: Any) -> bytes:

@@ -16,7 +16,7 @@ import pytest
 from anthropic.types import Message as AnthropicMessage
 from openai.types.chat import ChatCompletion
 
-from extproc.core.dialect import Facts
+from extproc.core.dialect import NO_ASK, Facts
 from extproc.core.ir import Foreign, Opaque, Response, Text, Thinking, ToolCall
 from extproc.core.losses import meaning
 from extproc.dialects.catalog import DIALECTS
@@ -114,7 +114,7 @@ def _next_turn(client: str, loop: Loop, to: str, facts: Facts) -> tuple[dict[str
     """(the body that `to` gets, as bytes too, the losses' codes) when `client` goes on with the tool loop."""
     following = NEXT[client](loop.for_client(client))
     raw = json.dumps(following, ensure_ascii=False).encode()
-    built = upstream.encode(raw, orjson.loads(raw), DIALECTS[client], DIALECTS[to], facts, {})
+    built = upstream.encode(raw, orjson.loads(raw), DIALECTS[client], DIALECTS[to], facts, NO_ASK)
     return orjson.loads(built.body), built.body, {loss.code for loss in built.losses}
 
 

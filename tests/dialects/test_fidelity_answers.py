@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
-from extproc.core.dialect import Facts
+from extproc.core.dialect import Ask, Facts
 from extproc.core.errors import ErrorKind
 from extproc.core.headers import kept
 from extproc.core.ir import End, Finish, StreamError
@@ -218,7 +218,7 @@ def test_point_49_unknown_members() -> None:
 def test_point_50_nothing_of_the_clients_key_goes_upstream() -> None:
     headers = {"authorization": "Bearer k", "x-api-key": "k", "api-key": "k", "x-goog-api-key": "k", "anthropic-beta": "b", "anthropic-version": "v"}
     assert kept(headers) == {"anthropic-beta": "b", "anthropic-version": "v"}
-    built = ANTHROPIC.splice_request(b'{"model":"m"}', {"model": "m"}, Facts("m", "anthropic"), kept(headers))
+    built = ANTHROPIC.splice_request(b'{"model":"m"}', {"model": "m"}, Facts("m", "anthropic"), Ask(headers=kept(headers)))
     assert built.headers == {"anthropic-beta": "b", "anthropic-version": "v"}
     assert GEMINI.encode_request(CHAT.decode_request({"model": "m", "messages": [USER]}), TARGETS["gemini"].facts).path.startswith(
         "/models/gemini-2.5-flash:"

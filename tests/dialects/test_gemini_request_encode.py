@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extproc.core.dialect import Facts
+from extproc.core.dialect import NO_ASK, Ask, Facts
 from extproc.core.errors import BadRequestError, UntranslatableError
 from extproc.core.ir import (
     Audio,
@@ -92,7 +92,7 @@ def test_golden_conversation() -> None:
 def test_paths(name: str, path: str) -> None:
     request = Request("", [user(Text("q"))])
     assert GEMINI.encode_request(request, Facts(name, "gemini")).path == path
-    assert GEMINI.splice_request(b"{}", {}, Facts(name, "gemini"), {}).path == path
+    assert GEMINI.splice_request(b"{}", {}, Facts(name, "gemini"), NO_ASK).path == path
 
 
 @pytest.mark.parametrize(
@@ -103,20 +103,20 @@ def test_unsafe_model_names_are_refused(name: str) -> None:
     with pytest.raises(UntranslatableError):
         GEMINI.encode_request(Request("", [user(Text("q"))]), Facts(name, "gemini"))
     with pytest.raises(UntranslatableError):
-        GEMINI.splice_request(b"{}", {}, Facts(name, "gemini"), {})
+        GEMINI.splice_request(b"{}", {}, Facts(name, "gemini"), NO_ASK)
 
 
 @pytest.mark.parametrize(
-    ("path", "method"),
+    ("ask", "method"),
     [
-        ("/v1beta/models/x:streamGenerateContent?alt=sse&key=k", "streamGenerateContent?alt=sse"),
-        ("/v1beta/models/x:streamGenerateContent", "streamGenerateContent"),
-        ("/v1/models/x:generateContent", "generateContent"),
+        (Ask("x", stream=True), "streamGenerateContent?alt=sse"),
+        (Ask("x", stream=True, form="array"), "streamGenerateContent?alt=sse"),
+        (Ask("x"), "generateContent"),
     ],
 )
-def test_splice_keeps_the_body_and_the_clients_form(path: str, method: str) -> None:
+def test_splice_keeps_the_body(ask: Ask, method: str) -> None:
     raw = b'{ "contents": [ {"parts":[{"text":"\\u00e9", "new": 1}]} ] }'
-    encoded = GEMINI.splice_request(raw, orjson.loads(raw), FLASH, {":path": path})
+    encoded = GEMINI.splice_request(raw, orjson.loads(raw), FLASH, ask)
     assert encoded.body == raw
     assert encoded.path == f"/models/gemini-2.5-flash:{method}"
     assert encoded.losses == []

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from extproc.core.dialect import Facts, Need, Reply
+from extproc.core.dialect import NO_ASK, Facts, Need, Reply
 from extproc.core.errors import ErrorKind, UntranslatableError
 from extproc.core.ir import End, Event, Finish, Loss, StreamError, is_content
 from extproc.dialects.openai_chat import OpenAIChat
@@ -98,12 +98,12 @@ def test_requests_pass_untouched_to_the_same_model() -> None:
         if exchange.model.startswith(("o1", "o3", "o4", "gpt-5")) or "reasoning_content" in json.dumps(exchange.request):
             continue
         raw = json.dumps(exchange.request, ensure_ascii=False, indent=1).encode()
-        same = DIALECT.splice_request(raw, exchange.request, Facts(exchange.model, "openai"), {})
+        same = DIALECT.splice_request(raw, exchange.request, Facts(exchange.model, "openai"), NO_ASK)
         if exchange.request.get("stream") is True and not DIALECT.wishes(exchange.request).usage:
             assert orjson.loads(same.body) == exchange.request | {"stream_options": {"include_usage": True}}, exchange.name
         else:
             assert same.body == raw, exchange.name
-        other = DIALECT.splice_request(raw, exchange.request, Facts("another", "openai"), {})
+        other = DIALECT.splice_request(raw, exchange.request, Facts("another", "openai"), NO_ASK)
         assert orjson.loads(other.body) | {"stream_options": 0} == exchange.request | {"model": "another", "stream_options": 0}, exchange.name
         assert not other.losses
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from extproc.core import carrier
-from extproc.core.dialect import Encoded, Facts, Need
+from extproc.core.dialect import NO_ASK, Encoded, Facts, Need
 from extproc.core.errors import BadRequestError, UntranslatableError
 from extproc.core.ir import (
     Audio,
@@ -628,7 +628,7 @@ def test_a_wildcard_target_keeps_the_clients_model() -> None:
 
 
 def splice(text: str, facts: Facts = GPT) -> Encoded:
-    return DIALECT.splice_request(text.encode(), json.loads(text), facts, {})
+    return DIALECT.splice_request(text.encode(), json.loads(text), facts, NO_ASK)
 
 
 def test_splice_edits_the_model_and_nothing_else() -> None:
@@ -685,4 +685,4 @@ def test_splice_renames_the_developer_role_where_there_is_none() -> None:
 
 def test_splice_refuses_a_body_that_two_parsers_would_read_differently() -> None:
     with pytest.raises(BadRequestError):
-        DIALECT.splice_request(b'{"model":"a","model":"b"}', {"model": "b"}, GPT, {})
+        DIALECT.splice_request(b'{"model":"a","model":"b"}', {"model": "b"}, GPT, NO_ASK)

@@ -13,16 +13,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from extproc.core import jsonedit
-from extproc.core.dialect import Facts, Reply
+from extproc.core.dialect import Ask, Facts, Reply
 from extproc.core.errors import ApiError
 from extproc.core.ir import Loss
 from extproc.dialects.catalog import DIALECTS
-from extproc.providers.kinds import KINDS
+from extproc.providers.kinds import KINDS, chat
 from extproc.registry.types import Provider, Target
 from extproc.routing.chain import lacking
 from extproc.stages import pipes, upstream
@@ -33,7 +33,9 @@ CLIENTS = ("openai_chat", "anthropic_messages")
 
 
 def _target(name: str, kind: str, facts: Facts) -> Target:
-    provider = Provider(name=name, kind=KINDS[kind], scheme="https", host="host", port=443, base_path="", credentials=(), quirks=facts.quirks)
+    # one format each: a client that the provider could serve in its own is to be translated here
+    only = replace(KINDS[kind], speaks=chat(name.partition("-")[0]))
+    provider = Provider(name=name, kind=only, scheme="https", host="host", port=443, base_path="", credentials=(), quirks=facts.quirks)
     return Target(name, provider, facts.model, facts, {})
 
 
@@ -98,14 +100,16 @@ def request(case: Case) -> tuple[Any, bytes | None, list[Loss]]:
     """(the golden, the wire body if there is one, the losses)."""
     raw = case.input.read_bytes()
     client, target = DIALECTS[case.source], TARGETS[case.to]
-    dialect = DIALECTS[target.provider.kind.dialect]
+    via = target.upstream(client.operation, client.name)
+    assert via is not None
+    dialect = DIALECTS[via.dialect]
     body = jsonedit.load(raw)
     missing = lacking(target, client, dialect, client.needs(body))
     if missing:
         return {"refused": {"lacks": missing}}, None, []
-    stream = body.get("stream") is True
+    ask = Ask(str(body.get("model", "")), stream=body.get("stream") is True)
     try:
-        built = upstream.build(raw, body, client=client, upstream=dialect, target=target, facts=target.facts, stream=stream)
+        built = upstream.build(raw, body, client=client, upstream=dialect, via=via, target=target, facts=target.facts, ask=ask)
     except ApiError as error:
         return {"refused": {"kind": error.kind.value, "message": error.message, "param": error.param}}, None, []
     shown = {"path": built.path, "headers": built.headers, "losses": _losses(built.losses), "request": json.loads(built.body)}

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from extproc.core.dialect import Encoded, Facts, Need, Reply, StreamDecoder, StreamEncoder, StreamObserver, Wishes
+from extproc.core.dialect import NO_ASK, Ask, Encoded, Facts, Need, Reply, StreamDecoder, StreamEncoder, StreamObserver, Wishes
 from extproc.core.errors import ApiError
 from extproc.core.ir import JSON, Loss, Request, Response
 from extproc.core.observe import DecodingObserver
+from extproc.core.operation import Operation
 from extproc.dialects.anthropic_messages import errors
 from extproc.dialects.anthropic_messages.encode import encode_request
 from extproc.dialects.anthropic_messages.needs import needs
@@ -27,6 +28,7 @@ class AnthropicMessages:
     """The `Dialect` of `POST /v1/messages`."""
 
     name = NAME
+    operation = Operation.CHAT
     carries = frozenset(
         {
             Need.TOOLS,
@@ -50,14 +52,14 @@ class AnthropicMessages:
     def wishes(self, body: JSON) -> Wishes:  # noqa: ARG002 - the format has one form
         return Wishes()
 
-    def decode_request(self, body: JSON) -> Request:
+    def decode_request(self, body: JSON, ask: Ask = NO_ASK) -> Request:  # noqa: ARG002 - everything is in the body
         return decode_request(body)
 
     def encode_request(self, request: Request, facts: Facts) -> Encoded:
         return encode_request(request, facts)
 
-    def splice_request(self, raw: bytes, body: JSON, facts: Facts, headers: Mapping[str, str]) -> Encoded:
-        return splice_request(raw, body, facts, headers)
+    def splice_request(self, raw: bytes, body: JSON, facts: Facts, ask: Ask) -> Encoded:
+        return splice_request(raw, body, facts, ask.headers)
 
     def decode_response(self, body: bytes) -> Response:
         return decode_response(body)
@@ -65,13 +67,16 @@ class AnthropicMessages:
     def encode_response(self, response: Response, reply: Reply) -> tuple[bytes, list[Loss]]:
         return encode_response(response, reply)
 
+    def answer_type(self, form: str, *, stream: bool) -> str:  # noqa: ARG002 - the format has one form
+        return self.stream_type if stream else "application/json"
+
     def stream_decoder(self) -> StreamDecoder:
         return MessagesDecoder()
 
     def stream_encoder(self, reply: Reply) -> StreamEncoder:
         return MessagesEncoder(reply)
 
-    def stream_observer(self, *, hide_usage: bool) -> StreamObserver:  # noqa: ARG002 - the format always reports usage
+    def stream_observer(self, *, hide_usage: bool, form: str = "") -> StreamObserver:  # noqa: ARG002 - the format always reports usage
         return DecodingObserver(MessagesDecoder())
 
     def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
@@ -80,5 +85,5 @@ class AnthropicMessages:
     def encode_error(self, error: ApiError) -> tuple[int, bytes]:
         return errors.encode_error(error)
 
-    def encode_stream_error(self, error: ApiError) -> bytes:
+    def encode_stream_error(self, error: ApiError, form: str = "") -> bytes:  # noqa: ARG002 - the format has one form
         return errors.encode_stream_error(error)

@@ -21,7 +21,7 @@ from extproc.core.ir import JSON
 from extproc.core.losses import Losses
 from extproc.dialects.anthropic_messages.encode import PATH
 from extproc.dialects.anthropic_messages.turns import continues_signed
-from extproc.dialects.anthropic_messages.wire import DEFAULT_VERSION, SLOT
+from extproc.dialects.anthropic_messages.wire import DEFAULT_VERSION
 
 KEPT_HEADERS = ("anthropic-version", "anthropic-beta")
 _FOREIGN = re.compile(rb'"signature"\s*:\s*"(?:"|llm1\.)|"data"\s*:\s*"llm1\.')
@@ -84,10 +84,10 @@ def _own_block(block: JSON) -> JSON | None:
     kind = block.get("type")
     if kind == "thinking":
         signature = block.get("signature")
-        return None if signature == "" or (isinstance(signature, str) and signature.startswith(SLOT)) else block
+        return None if signature == "" or (isinstance(signature, str) and signature.startswith(carrier.SLOT)) else block
     if kind == "redacted_thinking":
         data = block.get("data")
-        return None if isinstance(data, str) and data.startswith(SLOT) else block
+        return None if isinstance(data, str) and data.startswith(carrier.SLOT) else block
     for name in _ID_MEMBERS:
         carried = block.get(name)
         if isinstance(carried, str) and carrier.MARK in carried:

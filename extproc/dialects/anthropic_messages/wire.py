@@ -2,8 +2,7 @@
 
 Wire format: https://platform.claude.com/docs/en/api/messages. Two additions are ours, and both are versioned:
 
-* A signature that another vendor minted rides in `signature` (or in `data` of `redacted_thinking`) as `llm1.<vendor>.<data>`. Anthropic's own
-  are base64 and hold no dot, so the two cannot be confused.
+* A signature that another vendor minted rides in `signature` (or in `data` of `redacted_thinking`), marked as `core.carrier` says.
 * Anthropic refuses tool ids outside `[a-zA-Z0-9_-]`. Other ids are written as `llm1id_<base64url>` and read back as they were.
 """
 
@@ -16,6 +15,7 @@ import re
 
 import orjson
 
+from extproc.core import carrier
 from extproc.core.errors import BadRequestError
 from extproc.core.ir import JSON, Opaque
 
@@ -23,26 +23,18 @@ NAME = "anthropic_messages"
 VENDOR = "anthropic"
 DEFAULT_VERSION = "2023-06-01"
 
-SLOT = "llm1."
 _ID_ESCAPE = "llm1id_"
 _SAFE_ID = re.compile(r"[a-zA-Z0-9_-]+")
 
 
 def signature(opaque: Opaque | None) -> str:
     """What goes into the native slot; "" where there is no signature."""
-    if opaque is None:
-        return ""
-    return opaque.data if opaque.vendor == VENDOR else f"{SLOT}{opaque.vendor}.{opaque.data}"
+    return carrier.to_slot(opaque, VENDOR)
 
 
 def opaque(slot: object) -> Opaque | None:
-    """The inverse of `signature`. A slot that names no vendor behind our prefix is no signature."""
-    if not isinstance(slot, str) or not slot:
-        return None
-    if not slot.startswith(SLOT):
-        return Opaque(VENDOR, slot)
-    vendor, dot, data = slot[len(SLOT) :].partition(".")
-    return Opaque(vendor, data) if dot and vendor and data else None
+    """The inverse of `signature`."""
+    return carrier.from_slot(slot, VENDOR)
 
 
 def safe_id(call_id: str) -> str:

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from extproc.core import carrier
-from extproc.core.dialect import Dialect, Encoded, Facts, Need, Reply, Wishes
+from extproc.core.dialect import NO_ASK, Ask, Dialect, Encoded, Facts, Need, Reply, Wishes
 from extproc.core.errors import ApiError
 from extproc.core.ir import JSON, Loss, Request, Response
 from extproc.core.observe import DecodingObserver
+from extproc.core.operation import Operation
 from extproc.dialects.gemini import errors, request_decode, request_encode, wire
 from extproc.dialects.gemini import needs as need_reader
 from extproc.dialects.gemini import response as answers
@@ -23,6 +24,7 @@ class Gemini:
     """The `Dialect`."""
 
     name = wire.NAME
+    operation = Operation.CHAT
     carries = frozenset(
         {
             Need.TOOLS,
@@ -50,18 +52,18 @@ class Gemini:
     def wishes(self, body: JSON) -> Wishes:  # noqa: ARG002 - the format has one form
         return Wishes()
 
-    def decode_request(self, body: JSON) -> Request:
-        return request_decode.decode_request(body)
+    def decode_request(self, body: JSON, ask: Ask = NO_ASK) -> Request:
+        request = request_decode.decode_request(body)
+        if ask is not NO_ASK:
+            request.model, request.stream = ask.model, ask.stream
+        return request
 
     def encode_request(self, request: Request, facts: Facts) -> Encoded:
         return request_encode.encode_request(request, facts)
 
-    def splice_request(self, raw: bytes, body: JSON, facts: Facts, headers: Mapping[str, str]) -> Encoded:  # noqa: ARG002 - nothing to edit in it
-        """The body as it came: only the path names the model. `headers[":path"]` is the client's; without it a whole answer is asked for."""
-        path = headers.get(":path", "")
-        stream = ":streamGenerateContent" in path
-        sse = "alt=sse" in path.partition("?")[2].split("&")
-        upstream = request_encode.request_path(facts.model, stream=stream, sse=sse)
+    def splice_request(self, raw: bytes, body: JSON, facts: Facts, ask: Ask) -> Encoded:  # noqa: ARG002 - nothing to edit in it
+        """The body as it came: only the path names the model. Streams are always asked for as server-sent events."""
+        upstream = request_encode.request_path(facts.model, stream=ask.stream)
         return Encoded(carrier.strip(raw), upstream, dict(request_encode.HEADERS))
 
     def decode_response(self, body: bytes) -> Response:
@@ -70,13 +72,16 @@ class Gemini:
     def encode_response(self, response: Response, reply: Reply) -> tuple[bytes, list[Loss]]:
         return answers.encode_response(response, reply)
 
+    def answer_type(self, form: str, *, stream: bool) -> str:  # noqa: ARG002 - the format has one form
+        return self.stream_type if stream else "application/json"
+
     def stream_decoder(self) -> GeminiStreamDecoder:
         return GeminiStreamDecoder()
 
     def stream_encoder(self, reply: Reply) -> GeminiStreamEncoder:
         return GeminiStreamEncoder(reply)
 
-    def stream_observer(self, *, hide_usage: bool) -> DecodingObserver:  # noqa: ARG002 - the format always reports usage
+    def stream_observer(self, *, hide_usage: bool, form: str = "") -> DecodingObserver:  # noqa: ARG002 - the format always reports usage
         return DecodingObserver(GeminiStreamDecoder())
 
     def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
@@ -85,7 +90,7 @@ class Gemini:
     def encode_error(self, error: ApiError) -> tuple[int, bytes]:
         return errors.encode_error(error)
 
-    def encode_stream_error(self, error: ApiError) -> bytes:
+    def encode_stream_error(self, error: ApiError, form: str = "") -> bytes:  # noqa: ARG002 - the format has one form
         return errors.encode_stream_error(error)
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from extproc.core.dialect import Encoded, Facts, Reply, Wishes
+from extproc.core.dialect import NO_ASK, Ask, Encoded, Facts, Reply, Wishes
 from extproc.core.errors import ApiError
 from extproc.core.ir import JSON, Loss, Request, Response
+from extproc.core.operation import Operation
 from extproc.dialects.openai_chat import errors, needs, request_decode, request_encode, response, splice
 from extproc.dialects.openai_chat.content import NAME
 from extproc.dialects.openai_chat.observer import ChatObserver
@@ -22,6 +23,7 @@ class OpenAIChat:
     """The `Dialect` of `/chat/completions`."""
 
     name = NAME
+    operation = Operation.CHAT
     carries = needs.CARRIES
     stream_type = "text/event-stream"
     exact_member: str | None = None
@@ -32,13 +34,13 @@ class OpenAIChat:
     def wishes(self, body: JSON) -> Wishes:
         return Wishes(request_decode.wants_usage(body), request_decode.wants_functions(body))
 
-    def decode_request(self, body: JSON) -> Request:
+    def decode_request(self, body: JSON, ask: Ask = NO_ASK) -> Request:  # noqa: ARG002 - everything is in the body
         return request_decode.decode_request(body)
 
     def encode_request(self, request: Request, facts: Facts) -> Encoded:
         return request_encode.encode_request(request, facts)
 
-    def splice_request(self, raw: bytes, body: JSON, facts: Facts, headers: Mapping[str, str]) -> Encoded:  # noqa: ARG002 the format has no headers of its own
+    def splice_request(self, raw: bytes, body: JSON, facts: Facts, ask: Ask) -> Encoded:  # noqa: ARG002 - everything is in the body
         return splice.splice_request(raw, body, facts)
 
     def decode_response(self, body: bytes) -> Response:
@@ -47,13 +49,16 @@ class OpenAIChat:
     def encode_response(self, answer: Response, reply: Reply) -> tuple[bytes, list[Loss]]:
         return response.encode_response(answer, reply)
 
+    def answer_type(self, form: str, *, stream: bool) -> str:  # noqa: ARG002 - the format has one form
+        return self.stream_type if stream else "application/json"
+
     def stream_decoder(self) -> ChatStreamDecoder:
         return ChatStreamDecoder()
 
     def stream_encoder(self, reply: Reply) -> ChatStreamEncoder:
         return ChatStreamEncoder(reply)
 
-    def stream_observer(self, *, hide_usage: bool) -> ChatObserver:
+    def stream_observer(self, *, hide_usage: bool, form: str = "") -> ChatObserver:  # noqa: ARG002 - the format has one form
         return ChatObserver(hide_usage=hide_usage)
 
     def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
@@ -62,5 +67,5 @@ class OpenAIChat:
     def encode_error(self, error: ApiError) -> tuple[int, bytes]:
         return errors.encode_error(error)
 
-    def encode_stream_error(self, error: ApiError) -> bytes:
+    def encode_stream_error(self, error: ApiError, form: str = "") -> bytes:  # noqa: ARG002 - the format has one form
         return errors.encode_stream_error(error)

@@ -34,7 +34,7 @@ _MAX_USER = 64
 def encode_request(request: Request, facts: Facts) -> Encoded:
     """The same request and facts give the same bytes. Raises `UntranslatableError`."""
     losses = Losses()
-    body: dict[str, JSON] = {"model": facts.model if facts.model != "*" else request.model}
+    body: dict[str, JSON] = {"model": facts.wire_model if facts.model != "*" else request.model}
     body["messages"] = encode_messages(request.messages, facts, losses)
     _tools(body, request, facts, losses)
     if request.output is not None:

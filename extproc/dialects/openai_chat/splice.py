@@ -25,8 +25,8 @@ def splice_request(raw: bytes, body: JSON, facts: Facts) -> Encoded:
     raw = stripped
     layout = jsonedit.scan(raw)
     edits: dict[str, bytes | None] = {}
-    if facts.model not in ("*", body.get("model")):
-        edits["model"] = orjson.dumps(facts.model)
+    if facts.wire_model not in ("*", body.get("model")):
+        edits["model"] = orjson.dumps(facts.wire_model)
     _stream_options(body, facts, edits, losses)
     _limit(raw, layout, body, facts, edits)
     messages = _messages(raw, layout, body, facts, losses)
