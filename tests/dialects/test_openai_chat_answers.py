@@ -30,9 +30,9 @@ from extproc.core.ir import (
     Thinking,
     ToolCall,
 )
+from extproc.core.openai_errors import duration
 from extproc.core.usage import Usage
 from extproc.dialects.openai_chat import OpenAIChat
-from extproc.dialects.openai_chat.errors import duration
 
 DIALECT = OpenAIChat()
 REPLY = Reply("chatcmpl-ours", 17, "shown")

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from extproc.core import openai_errors
 from extproc.core.dialect import NO_ASK, Ask, Encoded, Facts, Reply, Wishes
 from extproc.core.errors import ApiError
 from extproc.core.ir import JSON, Loss, Request, Response
 from extproc.core.operation import Operation
-from extproc.dialects.openai_chat import errors, needs, request_decode, request_encode, response, splice
+from extproc.dialects.openai_chat import needs, request_decode, request_encode, response, splice
 from extproc.dialects.openai_chat.content import NAME
+from extproc.dialects.openai_chat.errors import encode_stream_error
 from extproc.dialects.openai_chat.observer import ChatObserver
 from extproc.dialects.openai_chat.stream_decoder import ChatStreamDecoder
 from extproc.dialects.openai_chat.stream_encoder import ChatStreamEncoder
@@ -62,10 +64,10 @@ class OpenAIChat:
         return ChatObserver(hide_usage=hide_usage)
 
     def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
-        return errors.decode_error(status, headers, body)
+        return openai_errors.decode_error(status, headers, body)
 
     def encode_error(self, error: ApiError) -> tuple[int, bytes]:
-        return errors.encode_error(error)
+        return openai_errors.encode_error(error)
 
     def encode_stream_error(self, error: ApiError, form: str = "") -> bytes:  # noqa: ARG002 - the format has one form
-        return errors.encode_stream_error(error)
+        return encode_stream_error(error)

@@ -10,11 +10,11 @@ import hashlib
 
 import orjson
 
+from extproc.core import openai_models as models
 from extproc.core.dialect import Encoded, Facts
 from extproc.core.errors import UntranslatableError
 from extproc.core.ir import JSON, ForeignTool, OutputFormat, Reasoning, Request, Tool, ToolChoice
 from extproc.core.losses import Losses
-from extproc.dialects.openai_chat import models
 from extproc.dialects.openai_chat.content import NAME
 from extproc.dialects.openai_chat.messages_encode import encode_messages
 from extproc.dialects.openai_chat.request_decode import KNOBS

@@ -29,9 +29,9 @@ from extproc.core.ir import (
     ToolCall,
 )
 from extproc.core.losses import Losses
+from extproc.core.openai_errors import decode_error_object
 from extproc.dialects.openai_chat import details
 from extproc.dialects.openai_chat.content import NAME, data_url, decode_content, image_part
-from extproc.dialects.openai_chat.errors import decode_error_object
 from extproc.dialects.openai_chat.request_decode import arguments
 from extproc.dialects.openai_chat.usage import COERCED, decode_finish, decode_usage, encode_finish, encode_usage
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import orjson
 
 from extproc.core import carrier, jsonedit
+from extproc.core import openai_models as models
 from extproc.core.dialect import Encoded, Facts
 from extproc.core.ir import JSON
 from extproc.core.losses import Losses
-from extproc.dialects.openai_chat import models
 from extproc.dialects.openai_chat.request_decode import wants_usage
 from extproc.dialects.openai_chat.request_encode import PATH
 
