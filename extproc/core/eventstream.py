@@ -7,10 +7,10 @@ Wire format: https://docs.aws.amazon.com/AmazonS3/latest/API/RESTSelectObjectApp
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from struct import Struct
-from struct import error as StructError
 from typing import NamedTuple
 from zlib import crc32
 
@@ -120,7 +120,7 @@ def _headers(raw: bytes) -> dict[str, HeaderValue]:
             if name in found or at > len(raw):
                 raise UpstreamFormatError("a header of the provider's event stream is malformed")
             found[name] = value
-    except (IndexError, UnicodeDecodeError, StructError):
+    except (IndexError, UnicodeDecodeError, struct.error):
         raise UpstreamFormatError("a header of the provider's event stream is malformed") from None
     return found
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from extproc.core.claude import model
 from extproc.core.dialect import Encoded, Facts
 from extproc.core.ir import JSON, Request
 from extproc.core.losses import Losses
 from extproc.dialects.anthropic_messages.blocks import encode_text
-from extproc.dialects.anthropic_messages.models import model
 from extproc.dialects.anthropic_messages.parameters import encode_parameters
 from extproc.dialects.anthropic_messages.turns import encode_turns
 from extproc.dialects.anthropic_messages.wire import DEFAULT_VERSION, NAME, dumps

@@ -10,23 +10,17 @@ from __future__ import annotations
 
 import re
 
+from extproc.core import claude
+from extproc.core.closed_schema import closed
 from extproc.core.dialect import Facts
 from extproc.core.errors import BadRequestError, UntranslatableError
 from extproc.core.ir import JSON, ForeignTool, Reasoning, Request, Tool
 from extproc.core.losses import Losses
-from extproc.dialects.anthropic_messages import models
 from extproc.dialects.anthropic_messages.blocks import encode_text
-from extproc.dialects.anthropic_messages.schema import closed
 from extproc.dialects.anthropic_messages.turns import continues_signed
 from extproc.dialects.anthropic_messages.wire import NAME, cache_control
 
 DEFAULT_MAX_TOKENS = 4096
-MIN_BUDGET = 1024
-"""Tokens, the least that manual thinking takes."""
-
-_BUDGETS = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 24576, "max": 32768}
-"""Tokens for an effort on models without one."""
-_LEVELS = ("minimal", "low", "medium", "high", "xhigh", "max")
 _TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 _JSON_ONLY = "Respond with a single valid JSON object and nothing else: no prose, no code fence."
 _NEUTRAL: dict[str, tuple[JSON, ...]] = {
@@ -59,7 +53,7 @@ def encode_parameters(request: Request, facts: Facts, out: dict[str, JSON], loss
     _tools(request, out, losses)
     _output(request, out, losses)
     _knobs(request, out, losses)
-    known = models.model(facts.model)
+    known = claude.model(facts.model)
     thinking = _thinking(request, out, known, facts, losses, own=own)
     _sampling(request, out, known, losses, thinking=thinking)
     for name, value in request.extra.items():
@@ -174,7 +168,7 @@ def _knobs(request: Request, out: dict[str, JSON], losses: Losses) -> None:
             losses.add(f"dropped:{name}", "the Messages format has no such parameter")
 
 
-def _thinking(request: Request, out: dict[str, JSON], known: models.Model, facts: Facts, losses: Losses, *, own: bool) -> bool:
+def _thinking(request: Request, out: dict[str, JSON], known: claude.Model, facts: Facts, losses: Losses, *, own: bool) -> bool:
     """Writes `thinking` and the effort; says whether thinking is on."""
     wanted = request.reasoning
     if wanted is None:
@@ -190,11 +184,11 @@ def _thinking(request: Request, out: dict[str, JSON], known: models.Model, facts
         losses.add("dropped:reasoning", "the model does not think")
         thinking, effort = None, None
     elif known.adaptive and (wanted.budget in (None, -1) or not known.budget):
-        thinking, effort = {"type": "adaptive"}, _effort(wanted, known, losses)
+        thinking, effort = {"type": "adaptive"}, claude.effort(wanted, known, losses)
     elif wanted.enabled is None and wanted.effort is None and wanted.budget is None:
         thinking, effort = None, None
     else:
-        thinking, effort = {"type": "enabled", "budget_tokens": _budget(wanted, losses)}, None
+        thinking, effort = {"type": "enabled", "budget_tokens": claude.budget(wanted, losses)}, None
     if thinking is not None and thinking["type"] == "enabled":
         thinking = _fitted(thinking, request, out, facts, losses)
     if thinking is not None:
@@ -215,33 +209,6 @@ def _as_said(wanted: Reasoning) -> tuple[dict[str, JSON] | None, str | None]:
     return None if wanted.budget is None else {"type": "enabled", "budget_tokens": wanted.budget}, wanted.effort
 
 
-def _effort(wanted: Reasoning, known: models.Model, losses: Losses) -> str | None:
-    """The effort that the model knows, nearest to the one asked for and not above it where there is a choice."""
-    asked = wanted.effort
-    if asked is None:
-        if wanted.budget in (None, -1):
-            return None
-        losses.add("coerced:thinking_budget", "the model takes an effort, not a budget")
-        return next((level for level, budget in _BUDGETS.items() if level in known.efforts and wanted.budget <= budget), known.efforts[-1])
-    if asked in known.efforts:
-        return asked
-    losses.add("coerced:reasoning_effort", f"the model knows {', '.join(known.efforts)}")
-    if asked not in _LEVELS:
-        return None
-    lower = [level for level in _LEVELS[: _LEVELS.index(asked)] if level in known.efforts]
-    return lower[-1] if lower else known.efforts[0]
-
-
-def _budget(wanted: Reasoning, losses: Losses) -> int:
-    if wanted.budget is not None and wanted.budget > 0:
-        return wanted.budget
-    if wanted.effort is not None:
-        losses.add("coerced:reasoning_effort", "the model takes a budget, not an effort")
-    elif wanted.budget == -1 or wanted.adaptive:
-        losses.add("coerced:thinking_budget", "the model cannot choose its own budget")
-    return _BUDGETS.get(wanted.effort or "medium", _BUDGETS["medium"])
-
-
 def _fitted(thinking: dict[str, JSON], request: Request, out: dict[str, JSON], facts: Facts, losses: Losses) -> dict[str, JSON] | None:
     """Manual thinking that the request allows; None where it must be off."""
     if out.get("tool_choice", {}).get("type") in {"any", "tool"}:
@@ -253,16 +220,16 @@ def _fitted(thinking: dict[str, JSON], request: Request, out: dict[str, JSON], f
     budget, most = thinking["budget_tokens"], out["max_tokens"]
     if budget >= most and request.max_tokens is None:
         most = out["max_tokens"] = min(budget + DEFAULT_MAX_TOKENS, facts.max_output_tokens or budget + DEFAULT_MAX_TOKENS)
-    fitted = max(MIN_BUDGET, budget if budget < most else most // 2)
+    fitted = max(claude.MIN_BUDGET, budget if budget < most else most // 2)
     if fitted >= most:
-        losses.add("coerced:thinking", f"off: it needs {MIN_BUDGET} tokens, and max_tokens is {most}")
+        losses.add("coerced:thinking", f"off: it needs {claude.MIN_BUDGET} tokens, and max_tokens is {most}")
         return None
     if fitted != budget:
         losses.add("coerced:thinking_budget", "the budget must be at least 1024 tokens and less than max_tokens")
     return {"type": "enabled", "budget_tokens": fitted}
 
 
-def _sampling(request: Request, out: dict[str, JSON], known: models.Model, losses: Losses, *, thinking: bool) -> None:
+def _sampling(request: Request, out: dict[str, JSON], known: claude.Model, losses: Losses, *, thinking: bool) -> None:
     """1 is the default of temperature and top_p: where they are not allowed, leaving it out loses nothing."""
     why = "thinking does not allow it" if known.sampling else "the model takes none"
     temperature, top_p, top_k = request.temperature, request.top_p, request.top_k

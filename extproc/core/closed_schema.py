@@ -1,4 +1,4 @@
-"""JSON schemas for structured output, as Anthropic takes them.
+"""JSON schemas for structured output, as Anthropic and Bedrock take them.
 
 Its constrained decoding wants every object closed (`additionalProperties: false`) and refuses some assertions; other vendors take open objects.
 So objects are closed, and assertions that are refused move into the description, where the model still reads them. A schema that needs
