@@ -15,13 +15,13 @@ client's mistake and answered as such.
 from __future__ import annotations
 
 import re
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from extproc.core.errors import BadRequestError, UntranslatableError
 from extproc.core.ir import JSON, Block, Document, Foreign, Image, Message, Refusal, Role, Text, Thinking, ToolCall, ToolResult
 from extproc.core.losses import Losses
+from extproc.core.tool_ids import ToolIds
 from extproc.dialects.anthropic_messages.blocks import encode_media, encode_text, encode_thinking
 from extproc.dialects.anthropic_messages.wire import NAME, VENDOR, arguments, cache_control, safe_id
 
@@ -50,7 +50,7 @@ def encode_turns(messages: Sequence[Message], losses: Losses, *, own: bool) -> T
     """The whole history. `own`: it was decoded from this dialect, whose own blocks may open it. Raises `BadRequestError`, `UntranslatableError`."""
     out = Turns()
     history = _merge(messages, out.system, losses)
-    ids = _Ids()
+    ids = ToolIds(safe_id)
     for place, turn in enumerate(history):
         if turn.role == "assistant":
             content = _assistant(turn.blocks, ids, losses, own=own)
@@ -154,59 +154,7 @@ def _system_block(block: Block) -> JSON:
     raise BadRequestError("system and developer messages hold text only", param="messages")
 
 
-class _Ids:
-    """Tool calls that wait for their results, and the ids that were given out. Linear in the calls, however they are named."""
-
-    __slots__ = ("_last", "_used", "_waiting")
-
-    def __init__(self) -> None:
-        self._used: set[str] = set()
-        self._last: dict[str, int] = {}
-        self._waiting: dict[str, deque[str]] = {}
-
-    def call(self, call_id: str, losses: Losses) -> str:
-        """The id to write for a call; unique, because some servers count from zero in every answer."""
-        wire = base = safe_id(call_id)
-        number = self._last.get(base, 1)
-        while wire in self._used:
-            number += 1
-            wire = f"{base}_{number}"
-        if wire is not base:
-            self._last[base] = number
-            losses.add("coerced:tool_id", "a tool call id that was used twice got a number")
-        self._used.add(wire)
-        self._waiting.setdefault(call_id, deque()).append(wire)
-        return wire
-
-    def results(self, blocks: list[ToolResult], losses: Losses) -> list[tuple[str, ToolResult]]:
-        """Each result with the id to write. Raises `BadRequestError` for a result without a call and a call without a result."""
-        paired: list[tuple[str, ToolResult]] = []
-        answered: dict[str, ToolResult] = {}
-        for block in blocks:
-            open_calls = self._waiting.get(block.id)
-            if open_calls:
-                whole = answered[block.id] = ToolResult(block.id, list(block.content), block.name, block.is_error, block.cache)
-                paired.append((open_calls.popleft(), whole))
-            elif block.id in answered:
-                losses.add("coerced:tool_result", "two results of one tool call were joined")
-                whole = answered[block.id]
-                whole.content += block.content
-                whole.is_error = whole.is_error or block.is_error
-                whole.cache = block.cache or whole.cache
-            else:
-                raise BadRequestError(f"the tool result for {block.id[:64]!r} has no tool call in the turn before it", param="messages")
-        self.settle()
-        return paired
-
-    def settle(self) -> None:
-        """No call may be waiting any more."""
-        missing = next((call_id for call_id, left in self._waiting.items() if left), None)
-        if missing is not None:
-            raise BadRequestError(f"the tool call {missing[:64]!r} has no tool result right behind it", param="messages")
-        self._waiting.clear()
-
-
-def _user(blocks: list[Block], ids: _Ids, losses: Losses, *, own: bool) -> list[JSON]:
+def _user(blocks: list[Block], ids: ToolIds, losses: Losses, *, own: bool) -> list[JSON]:
     results = [b for b in blocks if isinstance(b, ToolResult)]
     content: list[JSON] = [_tool_result(wire, b, losses, own=own) for wire, b in ids.results(results, losses)]
     if results and not all(isinstance(b, ToolResult) for b in blocks[: len(results)]):
@@ -270,7 +218,7 @@ def _tool_result(wire: str, block: ToolResult, losses: Losses, *, own: bool) -> 
     return out
 
 
-def _assistant(blocks: list[Block], ids: _Ids, losses: Losses, *, own: bool) -> list[JSON]:
+def _assistant(blocks: list[Block], ids: ToolIds, losses: Losses, *, own: bool) -> list[JSON]:
     content: list[JSON] = []
     for block in blocks:
         if isinstance(block, Text):
@@ -297,7 +245,7 @@ def _assistant(blocks: list[Block], ids: _Ids, losses: Losses, *, own: bool) -> 
     return content
 
 
-def _tool_use(block: ToolCall, ids: _Ids, losses: Losses) -> JSON:
+def _tool_use(block: ToolCall, ids: ToolIds, losses: Losses) -> JSON:
     given, wrapped = arguments(block.arguments)
     if wrapped:
         losses.add("coerced:tool_arguments", "arguments that are no JSON object were put into one")
