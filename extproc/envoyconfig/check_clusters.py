@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from extproc.envoyconfig import wire
+from extproc.envoyconfig import sockets, wire
 from extproc.envoyconfig.check_routes import refused, silence, too_small
+from extproc.envoyconfig.clusters import is_ip
 from extproc.envoyconfig.filters import PROVIDER
 from extproc.envoyconfig.layers import Block, Layers, member, seconds
 from extproc.envoyconfig.options import Options
@@ -119,16 +120,42 @@ def _merged(layers: Layers, options: Options, *, https: bool) -> list[Problem]:
     threshold = layers.get(*panic)
     if threshold is not None and not member(threshold, ("value",)):
         problems.append(layers.blame(panic, "must be above 0: a target whose only address is ejected would be a final 503, with no fallback"))
+    problems += _proxy(layers, https=https)
     if https:
-        problems += _tls(layers)
+        problems += _tls(Layers.of(*map(_behind_proxy, layers.blocks)))
     return problems
+
+
+def _behind_proxy(block: Block) -> Block:
+    """The block in which `transport_socket` is the one towards the provider."""
+    if sockets.parts(member(block.data, ("transport_socket",)))[0] is None:
+        return block
+    return Block(block.file, (*block.at, *TLS), member(block.data, TLS), block.lines)
+
+
+def _proxy(layers: Layers, *, https: bool) -> list[Problem]:
+    """An egress proxy, wherever it is named."""
+    proxy, _ = sockets.layered(*(block.data or {} for block in layers.blocks))
+    if proxy is None:
+        return []
+    name = ("transport_socket", "name")
+    if not https:
+        return [layers.blame(name, "an egress proxy needs https: a plain request would be sent to the proxy itself, with the key")]
+    address = sockets.proxy_address(proxy)
+    if address is None:
+        return [layers.blame(name, "needs `default_proxy_address: {socket_address: {address, port_value}}`: without it the proxy is not used")]
+    if not is_ip(address):
+        path = (*TLS, "default_proxy_address", "socket_address", "address")
+        return [layers.blame(path, f"must be an IP address, is {address}: Envoy does not resolve the name of a proxy")]
+    return []
 
 
 def _tls(layers: Layers) -> list[Problem]:
     problems = []
     name = layers.get("transport_socket", "name")
     if name not in {None, wire.TLS_SOCKET}:
-        problems.append(layers.blame(("transport_socket", "name"), f"must be {wire.TLS_SOCKET} for https: the key would be sent in the clear"))
+        words = f"must be {wire.TLS_SOCKET} for https, alone or behind {wire.PROXY_SOCKET}: the key would be sent in the clear"
+        problems.append(layers.blame(("transport_socket", "name"), words))
     if layers.get(*VALIDATION, "trust_chain_verification") not in {None, "VERIFY_TRUST_CHAIN"}:
         problems.append(
             layers.blame((*VALIDATION, "trust_chain_verification"), "the provider's key would go to anybody; name its CA in `trusted_ca`")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import ipaddress
 import posixpath
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from extproc.envoyconfig import filters, wire
+from extproc.envoyconfig import authorisation, filters, sockets, wire
 from extproc.envoyconfig.merge import merge, merge_all
 from extproc.envoyconfig.options import Options
 from extproc.envoyconfig.routes import NO_PLAN
@@ -29,14 +28,14 @@ def provider_clusters(registry: Registry, options: Options, sources: Sources) ->
     ]
 
 
-def secrets(registry: Registry) -> dict[str, dict[str, Any]]:
+def secrets(registry: Registry, options: Options) -> dict[str, dict[str, Any]]:
     """File name below `sds/` → its content, for every cluster that has a key."""
     found = {}
     for target in registry.targets.values():
-        for name, credential in zip(target.clusters, target.provider.credentials, strict=True):
-            source = _data_source(credential)
-            if source is not None:
-                secret = {wire.TYPE: wire.SECRET, "name": _secret_name(name, credential), "generic_secret": {"secret": source}}
+        provider = target.provider
+        for name, credential in zip(target.clusters, provider.credentials, strict=True):
+            secret = authorisation.secret(provider, credential, authorisation.secret_name(name, provider, credential, options), options)
+            if secret is not None:
                 found[secret_file(name)] = {"resources": [secret]}
     return found
 
@@ -90,22 +89,23 @@ def _provider_cluster(name: str, target: Target, credential: Credential, options
     provider = target.provider
     base = merge_all(sources.cluster.data, provider.envoy, target.envoy)
     https = provider.scheme == "https"
-    if https:
-        base["transport_socket"] = merge(_tls(provider.host, options), base.get("transport_socket") or {})
-    else:
-        base.pop("transport_socket", None)
+    proxy, own = sockets.layered(sources.cluster.data, provider.envoy, target.envoy)
+    socket = sockets.through(proxy, merge(_tls(provider.host, options), own) if https else None)
+    base.pop("transport_socket", None)
+    if socket is not None:
+        base["transport_socket"] = socket
     http = (base.get("typed_extension_protocol_options") or {}).get(wire.HTTP_OPTIONS) or {}
     if not https and "auto_config" in http:
         # ALPN is part of TLS.
         plain = http.pop("auto_config").get("http_protocol_options") or {}
         http["explicit_http_config"] = {"http_protocol_options": plain}
     sds_file = posixpath.join(options.out_dir, "sds", secret_file(name))
-    secret = filters.secret_source(credential, sds_file)
-    injected = {"name": _secret_name(name, credential), "sds_config": secret} if secret is not None else None
-    chain = filters.attempt_chain(provider.kind, injected, dict(sources.ext_proc.data.get("attempt") or {}))
+    secret = authorisation.secret_name(name, provider, credential, options)
+    adding = authorisation.filter_for(provider, credential, secret, sds_file, options)
+    chain = filters.attempt_chain(dict(sources.ext_proc.data.get("attempt") or {}), adding)
     return merge_all(
         {"name": name},
-        _address(name, provider.host, provider.port),
+        _address(name, provider.host, provider.port, sockets.proxy_address(proxy)),
         {"metadata": {"filter_metadata": {filters.PROVIDER: {"target": target.name, "provider": provider.name, "dialect": provider.kind.dialect}}}},
         {"per_connection_buffer_limit_bytes": options.buffer_bytes},
         base,
@@ -113,12 +113,16 @@ def _provider_cluster(name: str, target: Target, credential: Credential, options
     )
 
 
-def _address(cluster: str, host: str, port: int) -> dict[str, Any]:
-    """Type and endpoint. The host name stands in the endpoint, too: the SNI is taken from there."""
+def _address(cluster: str, host: str, port: int, proxy: str | None = None) -> dict[str, Any]:
+    """Type and endpoint. The host name stands in the endpoint, too: the SNI is taken from there, and what an egress proxy is asked for.
+
+    Behind a `proxy` nobody connects to the endpoint's address, so the provider's name need not be one that this network can resolve.
+    """
     host = host.strip("[]")
-    endpoint = {"hostname": host, "address": {"socket_address": {"address": host, "port_value": port}}}
+    address = host if proxy is None or is_ip(host) else proxy
+    endpoint = {"hostname": host, "address": {"socket_address": {"address": address, "port_value": port}}}
     return {
-        "type": "STATIC" if is_ip(host) else "STRICT_DNS",
+        "type": "STATIC" if is_ip(address) else "STRICT_DNS",
         "load_assignment": {"cluster_name": cluster, "endpoints": [{"lb_endpoints": [{"endpoint": endpoint}]}]},
     }
 
@@ -143,17 +147,3 @@ def is_ip(host: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _data_source(credential: Credential) -> dict[str, Any] | None:
-    if credential.file is not None:
-        return {"filename": credential.file}
-    if credential.env is not None:
-        return {"environment_variable": credential.env}
-    return None
-
-
-def _secret_name(cluster: str, credential: Credential) -> str:
-    """Changes with the key's place: Envoy reads an SDS file again only for a name that it does not know yet."""
-    place = hashlib.sha256(f"{credential.file}\0{credential.env}".encode()).hexdigest()[:8]
-    return f"{cluster}.{place}"

@@ -1,4 +1,6 @@
-"""The HTTP filters that the design rests on: the two ext_proc filters, the header mutations around them, the credential injector.
+"""The HTTP filters that the design rests on: the two ext_proc filters, the header mutations around them.
+
+What adds a provider's key to a request is in `authorisation`.
 
 Nothing here is open to the YAML files but the time limits. The modes of the attempt filter are the ones that Envoy survives: a request body
 in a streaming mode, or an answer beyond the buffers, in an upstream ext_proc filter ends the process.
@@ -6,13 +8,10 @@ in a streaming mode, or an answer beyond the buffers, in an upstream ext_proc fi
 
 from __future__ import annotations
 
-import posixpath
 from typing import Any
 
 from extproc.core.plan import ATTEMPTS_NAMESPACE, NAMESPACE
 from extproc.envoyconfig import headers, wire
-from extproc.providers.kinds import ProviderKind
-from extproc.registry.types import Credential
 
 EXT_PROC_CLUSTER = "ext_proc"
 ROUTE_FILTER = "ext_proc.route"
@@ -62,8 +61,11 @@ def upgrade_chain() -> list[dict[str, Any]]:
     return [_edge(), _router()]
 
 
-def attempt_chain(kind: ProviderKind, secret: dict[str, Any] | None, limits: dict[str, Any]) -> list[dict[str, Any]]:
-    """Upstream, once per attempt, in this order: translate, remove every key, inject this provider's, remove what is ours, send."""
+def attempt_chain(limits: dict[str, Any], authorisation: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """Upstream, once per attempt, in this order: translate, remove every key, add this provider's, remove what is ours, send.
+
+    `authorisation` is the filter that adds a key or signs, None where there is none.
+    """
     chain = [
         wire.named(
             ATTEMPT_FILTER,
@@ -93,37 +95,11 @@ def attempt_chain(kind: ProviderKind, secret: dict[str, Any] | None, limits: dic
         ),
         _mutation("clean", headers.clean_mutations()),
     ]
-    if secret is not None:
-        chain.append(_injector(kind, secret))
+    if authorisation is not None:
+        chain.append(authorisation)
     chain.append(_mutation("strip", headers.strip_mutations(), headers.arrival_of_answer_mutations()))
     chain.append(wire.named("envoy.filters.http.upstream_codec", wire.UPSTREAM_CODEC))
     return chain
-
-
-def secret_source(credential: Credential, sds_file: str) -> dict[str, Any] | None:
-    """Where the injector's secret comes from: an SDS file that names the key's file or its variable. None without a key."""
-    if credential.file is not None:
-        # Envoy reads the key again when anything is renamed in its directory: a file put in place, or the link that Kubernetes swaps.
-        return {"path_config_source": {"path": sds_file, "watched_directory": {"path": posixpath.dirname(credential.file)}}}
-    if credential.env is not None:
-        return {"path_config_source": {"path": sds_file}}
-    return None
-
-
-def _injector(kind: ProviderKind, secret: dict[str, Any]) -> dict[str, Any]:
-    generic: dict[str, Any] = {"header": kind.auth_header, "credential": secret}
-    if kind.auth_prefix:
-        generic["header_value_prefix"] = kind.auth_prefix
-    return wire.named(
-        "credential",
-        wire.CREDENTIAL_INJECTOR,
-        {
-            "overwrite": True,
-            # Without its key the request goes out and the provider says 401: a verdict, so the next target answers. Refusing here would be final.
-            "allow_request_without_credential": True,
-            "credential": wire.named("envoy.http.injected_credentials.generic", wire.GENERIC_CREDENTIAL, generic),
-        },
-    )
 
 
 def _for_requests(name: str, config: dict[str, Any]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ class Options:
     `address`, `port`: what Envoy listens on; `listen_socket` an additional Unix socket, None for none.
     `workers`: ext_proc server processes, one socket each. `max_body_bytes`: the largest request body; above it, 413.
     `heap_bytes`: Envoy's memory limit, None for what `bootstrap.yaml` says. `access_log`: a file, "" for no access log at all.
+    `token_dir`: where `extproc tokens` puts access tokens, "" for `tokens` in `run_dir`.
     `otlp`: None means that Envoy writes no spans. `service_name`: of those spans.
     `ca_file`: certificate authorities that https providers are checked with.
     """
@@ -44,6 +45,7 @@ class Options:
     otlp: Otlp | None = None
     service_name: str = "llm-sidecar"
     ca_file: str = "/etc/ssl/certs/ca-certificates.crt"
+    token_dir: str = ""
 
     @property
     def admin_socket(self) -> str:
@@ -52,6 +54,11 @@ class Options:
     @property
     def server_sockets(self) -> tuple[str, ...]:
         return tuple(f"{self.run_dir}/extproc-{n}.sock" for n in range(self.workers))
+
+    @property
+    def tokens(self) -> str:
+        """The directory of access tokens."""
+        return self.token_dir or f"{self.run_dir}/tokens"
 
     @property
     def buffer_bytes(self) -> int:

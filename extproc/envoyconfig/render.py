@@ -19,7 +19,7 @@ def render(registry: Registry, options: Options, sources: Sources) -> dict[str, 
 
     Expects what `check` accepted. No file holds a key, but `envoy.yaml` holds the headers of `options.otlp`.
     """
-    files = {f"sds/{name}": wire.dump(content, _COMMENT) for name, content in clusters.secrets(registry).items()}
+    files = {f"sds/{name}": wire.dump(content, _COMMENT) for name, content in clusters.secrets(registry, options).items()}
     provider_clusters = [{wire.TYPE: wire.CLUSTER, **cluster} for cluster in clusters.provider_clusters(registry, options, sources)]
     files[CDS] = wire.dump({"resources": provider_clusters}, f"{_COMMENT} Registry: {registry.path} ({registry.digest}).")
     files[RDS] = wire.dump({"resources": [routes.route_configuration(options, sources)]}, _COMMENT)

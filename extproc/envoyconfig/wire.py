@@ -19,6 +19,7 @@ EXECUTE_FILTER = _PREFIX + "envoy.extensions.filters.http.composite.v3.ExecuteFi
 REQUEST_HEADER = _PREFIX + "envoy.type.matcher.v3.HttpRequestHeaderMatchInput"
 HEADER_MUTATION = _PREFIX + "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation"
 CREDENTIAL_INJECTOR = _PREFIX + "envoy.extensions.filters.http.credential_injector.v3.CredentialInjector"
+AWS_REQUEST_SIGNING = _PREFIX + "envoy.extensions.filters.http.aws_request_signing.v3.AwsRequestSigning"
 GENERIC_CREDENTIAL = _PREFIX + "envoy.extensions.http.injected_credentials.generic.v3.Generic"
 BODY_SIZE_LIMIT = _PREFIX + "envoy.extensions.filters.http.body_size_limit.v3.BodySizeLimit"
 UPSTREAM_CODEC = _PREFIX + "envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec"
@@ -29,6 +30,7 @@ CEL_FILTER = _PREFIX + "envoy.extensions.access_loggers.filters.cel.v3.Expressio
 OPENTELEMETRY = _PREFIX + "envoy.config.trace.v3.OpenTelemetryConfig"
 RESOURCE_ENVIRONMENT = _PREFIX + "envoy.extensions.tracers.opentelemetry.resource_detectors.v3.EnvironmentResourceDetectorConfig"
 UPSTREAM_TLS = _PREFIX + "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
+HTTP_11_PROXY = _PREFIX + "envoy.extensions.transport_sockets.http_11_proxy.v3.Http11ProxyUpstreamTransport"
 SECRET = _PREFIX + "envoy.extensions.transport_sockets.tls.v3.Secret"
 CLUSTER = _PREFIX + "envoy.config.cluster.v3.Cluster"
 ROUTE_CONFIGURATION = _PREFIX + "envoy.config.route.v3.RouteConfiguration"
@@ -36,6 +38,7 @@ HTTP_OPTIONS_TYPE = _PREFIX + "envoy.extensions.upstreams.http.v3.HttpProtocolOp
 HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 """Key of `typed_extension_protocol_options`."""
 FIXED_HEAP = "envoy.resource_monitors.fixed_heap"
+PROXY_SOCKET = "envoy.transport_sockets.http_11_proxy"
 TLS_SOCKET = "envoy.transport_sockets.tls"
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{2,}")

@@ -34,8 +34,8 @@ class Speaks:
 
     `dialect` is the catalog's key: a dialect's name, or `name@envelope` where the provider wraps the format. `base` stands between the
     provider's base path and the dialect's own path and may hold `{deployment}`, the target's name on the wire; `query` goes behind it and may
-    hold `{api_version}`. `models` is a regular expression that the start of the target's model must match, `api` a word by which a target can
-    ask for this format alone (`api: responses`).
+    hold `{api_version}`; it is left out where the provider has none. `models` is a regular expression that the start of the target's model must
+    match, `api` a word by which a target can ask for this format alone (`api: responses`).
     """
 
     operation: Operation
@@ -63,6 +63,11 @@ class ProviderKind:
     dialect paths are appended to (None: the registry must give one). `auth_header` with `auth_prefix` is where Envoy injects the key. `vendor`
     mints opaque state, unless one of `vendors` (a regular expression for the start of the model, the vendor) does. `otel_name` is
     gen_ai.provider.name. `prices` is its id in the packaged price data. `headers` are always sent (a version header).
+
+    `url` may hold `{region}`, `{project}` and `{location}`, which the registry gives; `urls` are exceptions (one of these names, a regular
+    expression for its whole value, the url that holds then). `undated` are the formats in place of `speaks` where the registry names no dated
+    `api_version`. `signs` is the service of AWS that requests can be signed for. `scopes` are (issuer, what is asked of it) of the access tokens that
+    it takes, always as `authorization: Bearer`.
     """
 
     name: str
@@ -76,6 +81,10 @@ class ProviderKind:
     quirks: frozenset[str] = frozenset()
     headers: tuple[tuple[str, str], ...] = ()
     vendors: tuple[tuple[str, str], ...] = ()
+    urls: tuple[tuple[str, str, str], ...] = ()
+    undated: tuple[Speaks, ...] = ()
+    signs: str | None = None
+    scopes: tuple[tuple[str, str], ...] = ()
 
     @property
     def dialect(self) -> str:
@@ -87,6 +96,13 @@ class ProviderKind:
         return next((vendor for pattern, vendor in self.vendors if re.match(pattern, model)), self.vendor)
 
 
+CLAUDE_ON_BEDROCK = r"(?:arn:[^/]+/)?(?:[a-z-]+\.)?anthropic\."
+"""Start of the ids, of the ids of inference profiles and of the ARNs of both that say that they are Anthropic's."""
+GOOGLE_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+ENTRA_SCOPE = "https://cognitiveservices.azure.com/.default"
+_VERTEX = "/v1/projects/{project}/locations/{location}"
+_DATED = "api-version={api_version}"
+
 KINDS: dict[str, ProviderKind] = {
     k.name: k
     for k in (
@@ -97,6 +113,7 @@ KINDS: dict[str, ProviderKind] = {
             "openai-compatible",
             "openai",
             quirks=frozenset({"max_tokens", "no_developer_role"}),
+            scopes=(("google", GOOGLE_SCOPE), ("entra", ENTRA_SCOPE)),
         ),
         ProviderKind(
             "anthropic",
@@ -119,5 +136,50 @@ KINDS: dict[str, ProviderKind] = {
             auth_prefix="",
             prices="google",
         ),
+        ProviderKind(
+            "azure-openai",
+            (Speaks(Operation.CHAT, "openai_chat", "/openai/deployments/{deployment}", _DATED, api="chat"),),
+            "openai",
+            "azure.ai.openai",
+            auth_header="api-key",
+            auth_prefix="",
+            prices="azure",
+            undated=(Speaks(Operation.CHAT, "openai_chat", "/openai/v1", _DATED, api="chat"),),
+            scopes=(("entra", ENTRA_SCOPE),),
+        ),
+        ProviderKind(
+            "bedrock",
+            (
+                Speaks(Operation.CHAT, "anthropic_messages@bedrock", models=CLAUDE_ON_BEDROCK, api="invoke"),
+                Speaks(Operation.CHAT, "bedrock_converse", api="converse"),
+            ),
+            "bedrock",
+            "aws.bedrock",
+            "https://bedrock-runtime.{region}.amazonaws.com",
+            prices="aws",
+            vendors=((CLAUDE_ON_BEDROCK, "anthropic"),),
+            urls=(("region", "cn-.*", "https://bedrock-runtime.{region}.amazonaws.com.cn"),),
+            signs="bedrock",
+        ),
+        ProviderKind(
+            "vertex",
+            (
+                Speaks(Operation.CHAT, "anthropic_messages@vertex", "/publishers/anthropic", models="claude-"),
+                Speaks(Operation.CHAT, "gemini", "/publishers/google", models=r"(?!claude-)[^*]"),
+            ),
+            "gemini",
+            "gcp.vertex_ai",
+            f"https://{{location}}-aiplatform.googleapis.com{_VERTEX}",
+            prices="google",
+            vendors=(("claude-", "anthropic"),),
+            urls=(
+                ("location", "global", f"https://aiplatform.googleapis.com{_VERTEX}"),
+                ("location", "us|eu", f"https://aiplatform.{{location}}.rep.googleapis.com{_VERTEX}"),
+            ),
+            scopes=(("google", GOOGLE_SCOPE),),
+        ),
     )
 }
+
+ALIASES = {"azure": "azure-openai", "vertex-ai": "vertex"}
+"""Other names that a registry may use."""

@@ -80,7 +80,11 @@ class Provider:
     region: str | None = None
     """Of an AWS endpoint, for the signature."""
     api_version: str | None = None
-    """Of an Azure endpoint."""
+    """Of an Azure endpoint; None where it is undated (`v1`)."""
+
+    def token_file(self, credential: Credential) -> str:
+        """The name of the file in which `extproc tokens` keeps the access token of `credential`: the provider's, or `provider@credential`."""
+        return f"{self.name}@{credential.name}" if credential.name else self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +129,7 @@ class Target:
                 s.operation,
                 s.dialect,
                 provider.base_path + s.base.replace("{deployment}", facts.wire_model),
-                s.query.replace("{api_version}", provider.api_version or ""),
+                _query(s.query, provider.api_version),
             )
             for s in provider.kind.speaks
             if s.serves(self.model) and (s.api is None or s.operation is not Operation.CHAT or self.api in ("", s.api))
@@ -146,6 +150,13 @@ class Target:
     def clusters(self) -> tuple[str, ...]:
         """Envoy cluster names, one per credential: the target's name, or `target@credential` where the provider has a pool."""
         return tuple(f"{self.name}@{c.name}" if c.name else self.name for c in self.provider.credentials)
+
+
+def _query(template: str, api_version: str | None) -> str:
+    """Without an `api_version` there is nothing to say by one."""
+    if api_version is None:
+        return "" if "{api_version}" in template else template
+    return template.replace("{api_version}", api_version)
 
 
 @dataclass(frozen=True, slots=True)
