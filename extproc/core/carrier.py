@@ -6,7 +6,7 @@ the client sees is `<id>__llm1_<payload>`: `__llm1_` is the versioned mark and t
 every dialect allows for ids. `split` gives back the provider's own id and the state.
 
 Formats that do have a slot for their own vendor's signature take another vendor's in it, as `llm1.<vendor>.<data>`: `to_slot`, `from_slot`. Real
-signatures are base64 and hold no dot, so the two cannot be confused.
+signatures are base64 and hold no dot, so the two cannot be confused. A slot for bytes takes `pack`, behind a mark of the format's own.
 
 The payload is the client's to forge, and harmless: it is replayed only to the vendor it names, which verifies its own signatures.
 """
@@ -37,19 +37,9 @@ def _limit(packed: int) -> int:
 
 def join(call_id: str, opaque: Opaque | None, thoughts: list[Thinking]) -> str:
     """`call_id` with its own signature and the signed thoughts that led to it; `call_id` itself when there is neither."""
-    signed = [t for t in thoughts if t.opaque is not None]
-    if opaque is None and not signed:
+    if opaque is None and all(t.opaque is None for t in thoughts):
         return call_id
-    state: dict[str, object] = {}
-    if opaque is not None:
-        state["o"] = [opaque.vendor, opaque.data]
-    if signed:
-        state["t"] = [[t.opaque.vendor, t.opaque.data, t.text, t.redacted] for t in signed if t.opaque is not None]
-    raw = orjson.dumps(state)
-    data = zlib.compress(raw, 6)
-    if len(raw) > _limit(len(data)):
-        data = zlib.compress(raw, 0)
-    packed = base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+    packed = base64.urlsafe_b64encode(pack(opaque, thoughts)).rstrip(b"=").decode()
     return f"{call_id}{MARK}{packed}"
 
 
@@ -60,13 +50,35 @@ def split(carried: str) -> tuple[str, Opaque | None, list[Thinking]]:
         return carried, None, []
     try:
         data = base64.urlsafe_b64decode(packed + "=" * (-len(packed) % 4))
+    except (binascii.Error, ValueError):
+        return call_id, None, []
+    _, opaque, thoughts = unpack(data)
+    return call_id, opaque, thoughts
+
+
+def pack(opaque: Opaque | None, thoughts: list[Thinking], call_id: str = "") -> bytes:
+    """The state as bytes: a signature, the signed ones among `thoughts`, and the id of the call that they belong to, where it may get lost."""
+    state: dict[str, object] = {"i": call_id} if call_id else {}
+    if opaque is not None:
+        state["o"] = [opaque.vendor, opaque.data]
+    signed = [[t.opaque.vendor, t.opaque.data, t.text, t.redacted] for t in thoughts if t.opaque is not None]
+    if signed:
+        state["t"] = signed
+    raw = orjson.dumps(state)
+    data = zlib.compress(raw, 6)
+    return data if len(raw) <= _limit(len(data)) else zlib.compress(raw, 0)
+
+
+def unpack(data: bytes) -> tuple[str, Opaque | None, list[Thinking]]:
+    """The inverse of `pack`: (call id, signature, thoughts). What `pack` did not write holds nothing."""
+    try:
         state = orjson.loads(zlib.decompressobj().decompress(data, _limit(len(data))))
         own = state.get("o")
         opaque = Opaque(str(own[0]), str(own[1])) if own else None
         thoughts = [Thinking(str(text), Opaque(str(vendor), str(data)), bool(redacted)) for vendor, data, text, redacted in state.get("t", ())]
-    except (binascii.Error, zlib.error, orjson.JSONDecodeError, AttributeError, IndexError, KeyError, TypeError, ValueError):
-        return call_id, None, []
-    return call_id, opaque, thoughts
+        return str(state.get("i", "")), opaque, thoughts
+    except (zlib.error, orjson.JSONDecodeError, AttributeError, IndexError, KeyError, TypeError, ValueError):
+        return "", None, []
 
 
 def marked(raw: bytes) -> bool:

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extproc.core import carrier
 from extproc.core.dialect import Reply
 from extproc.core.errors import ApiError, ErrorKind, UpstreamFormatError
 from extproc.core.ir import (
@@ -24,7 +23,7 @@ from extproc.core.ir import (
     ToolCall,
 )
 from extproc.core.usage import Usage
-from extproc.dialects.gemini import GEMINI
+from extproc.dialects.gemini import GEMINI, signature
 from extproc.dialects.gemini.wire import FINISH
 
 REPLY = Reply("fallback", 0, "shown")
@@ -222,7 +221,12 @@ def test_encode_golden() -> None:
         stop_sequence="END",
     )
     out, losses = encode(response)
-    carried = carrier.join("toolu_1", None, [Thinking("why", Opaque("anthropic", "sig"))])
+    slots = [part.pop("thoughtSignature", None) for part in out["candidates"][0]["content"]["parts"]]
+    assert [signature.read(slot) for slot in slots] == [
+        *[("", None, [])] * 3,
+        ("toolu_1", None, [Thinking("why", Opaque("anthropic", "sig"))]),
+        ("toolu_2", None, []),
+    ]
     assert out == {
         "candidates": [
             {
@@ -231,7 +235,7 @@ def test_encode_golden() -> None:
                         {"text": "why", "thought": True},
                         {"text": "Hi"},
                         {"text": "no"},
-                        {"functionCall": {"id": carried, "name": "f", "args": {"z": 1, "a": 2}}},
+                        {"functionCall": {"id": "toolu_1", "name": "f", "args": {"z": 1, "a": 2}}},
                         {"functionCall": {"id": "toolu_2", "name": "g", "args": {}}},
                     ],
                     "role": "model",
@@ -253,11 +257,15 @@ def test_encode_golden() -> None:
     assert losses == ["coerced:refusal", "dropped:foreign_block", "dropped:stop_sequence", "dropped:citations"]
 
 
-def test_signed_thinking_without_a_call_is_reported() -> None:
-    out, losses = encode(Response("", "m", [Thinking("", Opaque("anthropic", "x"), redacted=True), Text("a")], FinishReason.STOP))
-    assert out["candidates"][0]["content"]["parts"] == [{"text": "a"}]
+@pytest.mark.parametrize(("blocks", "texts"), [([Text("a")], ["a"]), ([], [""]), ([Text("a", opaque=Opaque("openai", "y"))], ["a", ""])])
+def test_signed_thinking_without_a_call_rides_on_the_last_text(blocks: list[Block], texts: list[str]) -> None:
+    hidden = Thinking("", Opaque("anthropic", "x"), redacted=True)
+    out, losses = encode(Response("", "m", [hidden, *blocks], FinishReason.STOP))
+    parts = out["candidates"][0]["content"]["parts"]
+    assert [part["text"] for part in parts] == texts
+    assert signature.read(parts[-1]["thoughtSignature"]) == ("", None, [hidden])
     assert out["responseId"] == "fallback"
-    assert losses == ["signature:foreign"]
+    assert losses == []
 
 
 _blocks = st.sampled_from(

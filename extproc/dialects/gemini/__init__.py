@@ -1,6 +1,7 @@
 """Google's Gemini API (`generateContent`, `streamGenerateContent`) as one dialect: https://ai.google.dev/api/generate-content.
 
-The model and the choice between a whole answer and a stream are in the path, not in the body.
+The model and the choice between a whole answer and a stream are in the path, not in the body. Clients speak one of two forms: with `alt=sse` a
+stream is server-sent events (form ""), without it one JSON array (form "array"); providers are always asked for events.
 """
 
 from __future__ import annotations
@@ -11,13 +12,16 @@ from extproc.core import carrier
 from extproc.core.dialect import NO_ASK, Ask, Dialect, Encoded, Facts, Need, Reply, Wishes
 from extproc.core.errors import ApiError
 from extproc.core.ir import JSON, Loss, Request, Response
+from extproc.core.losses import Losses
 from extproc.core.observe import DecodingObserver
 from extproc.core.operation import Operation
-from extproc.dialects.gemini import errors, request_decode, request_encode, wire
+from extproc.dialects.gemini import errors, request_decode, request_encode, signature, wire
 from extproc.dialects.gemini import needs as need_reader
 from extproc.dialects.gemini import response as answers
+from extproc.dialects.gemini.array_observer import ArrayObserver
 from extproc.dialects.gemini.stream_decode import GeminiStreamDecoder
 from extproc.dialects.gemini.stream_encode import GeminiStreamEncoder
+from extproc.dialects.gemini.thinking import wants_signatures
 
 
 class Gemini:
@@ -49,7 +53,7 @@ class Gemini:
     def needs(self, body: JSON) -> frozenset[str]:
         return need_reader.needs(body)
 
-    def wishes(self, body: JSON) -> Wishes:  # noqa: ARG002 - the format has one form
+    def wishes(self, body: JSON) -> Wishes:  # noqa: ARG002 - the path says it
         return Wishes()
 
     def decode_request(self, body: JSON, ask: Ask = NO_ASK) -> Request:
@@ -64,7 +68,9 @@ class Gemini:
     def splice_request(self, raw: bytes, body: JSON, facts: Facts, ask: Ask) -> Encoded:  # noqa: ARG002 - nothing to edit in it
         """The body as it came: only the path names the model. Streams are always asked for as server-sent events."""
         upstream = request_encode.request_path(facts.model, stream=ask.stream)
-        return Encoded(carrier.strip(raw), upstream, dict(request_encode.HEADERS))
+        losses = Losses()
+        raw = signature.cleaned(carrier.strip(raw), losses, stand_in=wants_signatures(facts.model))
+        return Encoded(raw, upstream, dict(request_encode.HEADERS), losses)
 
     def decode_response(self, body: bytes) -> Response:
         return answers.decode_response(body)
@@ -72,8 +78,8 @@ class Gemini:
     def encode_response(self, response: Response, reply: Reply) -> tuple[bytes, list[Loss]]:
         return answers.encode_response(response, reply)
 
-    def answer_type(self, form: str, *, stream: bool) -> str:  # noqa: ARG002 - the format has one form
-        return self.stream_type if stream else "application/json"
+    def answer_type(self, form: str, *, stream: bool) -> str:
+        return self.stream_type if stream and form != wire.ARRAY else "application/json"
 
     def stream_decoder(self) -> GeminiStreamDecoder:
         return GeminiStreamDecoder()
@@ -82,7 +88,7 @@ class Gemini:
         return GeminiStreamEncoder(reply)
 
     def stream_observer(self, *, hide_usage: bool, form: str = "") -> DecodingObserver:  # noqa: ARG002 - the format always reports usage
-        return DecodingObserver(GeminiStreamDecoder())
+        return ArrayObserver() if form == wire.ARRAY else DecodingObserver(GeminiStreamDecoder())
 
     def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
         return errors.decode_error(status, headers, body)
@@ -90,8 +96,8 @@ class Gemini:
     def encode_error(self, error: ApiError) -> tuple[int, bytes]:
         return errors.encode_error(error)
 
-    def encode_stream_error(self, error: ApiError, form: str = "") -> bytes:  # noqa: ARG002 - the format has one form
-        return errors.encode_stream_error(error)
+    def encode_stream_error(self, error: ApiError, form: str = "") -> bytes:
+        return errors.encode_stream_error(error, form)
 
 
 GEMINI: Dialect = Gemini()

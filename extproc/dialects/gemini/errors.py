@@ -15,6 +15,8 @@ import orjson
 from extproc.core.errors import STATUS, ApiError, ErrorKind, kind_of_status
 from extproc.core.framing import sse
 from extproc.core.ir import JSON
+from extproc.dialects.gemini.json_array import SEPARATOR
+from extproc.dialects.gemini.wire import ARRAY
 
 _BY_STATUS_NAME: dict[str, ErrorKind] = {
     "INVALID_ARGUMENT": ErrorKind.INVALID_REQUEST,
@@ -161,6 +163,8 @@ def encode_error(error: ApiError) -> tuple[int, bytes]:
     return STATUS[error.kind], orjson.dumps(_envelope(error))
 
 
-def encode_stream_error(error: ApiError) -> bytes:
-    """An event whose first member is `error`: what Google's SDKs look for inside a stream."""
-    return sse(orjson.dumps(_envelope(error)))
+def encode_stream_error(error: ApiError, form: str = "") -> bytes:
+    """An event whose first member is `error`: what Google's SDKs look for inside a stream. The array of the other form stays open behind it, so that
+    readers that look at candidates only fail too."""
+    raw = orjson.dumps(_envelope(error))
+    return SEPARATOR + raw + b"\n" if form == ARRAY else sse(raw)

@@ -1,7 +1,8 @@
-"""The objects of a JSON array as they arrive: `streamGenerateContent` without `alt=sse` streams one array whose members are the events.
+"""The objects of a JSON array as they come and go: `streamGenerateContent` without `alt=sse` streams one array whose members are the events.
 
-A body that is a single object (an error in place of a stream) counts as an array of one. Works on any split of the bytes; an object that
-grows past `MAX_EVENT` is refused rather than kept.
+Read: a body that is a single object (an error in place of a stream) counts as an array of one. Works on any split of the bytes; an object that
+grows past `MAX_EVENT` is refused rather than kept. Written: an array that is not closed is how a reader can tell a stream that broke off. Google's
+REST clients (`google.api_core.rest_streaming`) raise there, and so does every JSON parser.
 """
 
 from __future__ import annotations
@@ -92,3 +93,32 @@ class JSONArrayParser:
                     del buffer[:at]
                     self.ended = self._single is True
                     return whole
+
+
+class JSONArrayWriter:
+    """Objects to one array. The bracket goes out with the first call, whatever comes then."""
+
+    __slots__ = ("_empty", "_opened")
+
+    def __init__(self) -> None:
+        self._opened = False
+        self._empty = True
+
+    def open(self) -> bytes:
+        """The bracket, once."""
+        if self._opened:
+            return b""
+        self._opened = True
+        return b"["
+
+    def add(self, raw: bytes) -> bytes:
+        """`raw` is one object."""
+        out = self.open() + raw if self._empty else SEPARATOR + raw
+        self._empty = False
+        return out
+
+    def close(self) -> bytes:
+        return self.open() + b"]\n"
+
+
+SEPARATOR = b",\n"

@@ -6,7 +6,7 @@ from typing import Any
 
 from extproc.core.dialect import Need
 from extproc.core.ir import JSON
-from extproc.dialects.gemini.wire import camel, is_google_file
+from extproc.dialects.gemini.wire import MODALITIES, camel, enum_name, is_google_file
 
 _MEDIA = {"image": Need.VISION, "audio": Need.AUDIO, "video": Need.VIDEO}
 _SERVER_PARTS = ("executableCode", "codeExecutionResult", "toolCall", "toolResponse")
@@ -79,5 +79,6 @@ def _config(config: dict[str, Any], found: set[str]) -> None:
         found.add(Need.CHOICES)
     modalities = config.get("responseModalities")
     for modality in modalities if isinstance(modalities, list) else ():
-        if isinstance(modality, str) and modality.upper() in _OUTPUTS:
-            found.add(_OUTPUTS[modality.upper()])
+        name = enum_name(modality, MODALITIES)
+        if name in _OUTPUTS:
+            found.add(_OUTPUTS[name])

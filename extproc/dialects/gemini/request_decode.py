@@ -31,9 +31,11 @@ from extproc.core.ir import (
     ToolResult,
 )
 from extproc.core.losses import Losses
+from extproc.dialects.gemini import signature
 from extproc.dialects.gemini.schema import json_schema
 from extproc.dialects.gemini.thinking import reasoning_of
-from extproc.dialects.gemini.wire import NAME, VENDOR, camel, json_object, media_block, raw_json, synthetic_id
+from extproc.dialects.gemini.turn import ModelTurn
+from extproc.dialects.gemini.wire import CALLING_MODES, MODALITIES, NAME, camel, enum_name, json_object, media_block, raw_json, synthetic_id
 
 _KIND_MEMBERS = ("text", "inlineData", "fileData", "functionCall", "functionResponse")
 _ROLES = {"user": Role.USER, "model": Role.ASSISTANT, "function": Role.USER, None: Role.USER, "": Role.USER}
@@ -128,6 +130,8 @@ class _Contents:
         self._request = request
         self._losses = losses
         self._calls = 0
+        self._turn: ModelTurn | None = None
+        self._ids: set[str] = set()
         self._waiting: dict[str, deque[str]] = {}
         self._answered: set[str] = set()
 
@@ -141,22 +145,34 @@ class _Contents:
             role = _ROLES.get(role_name) if role_name is None or isinstance(role_name, str) else None
             if role is None:
                 raise BadRequestError(f"{where}.role must be user or model", param=f"{where}.role")
-            blocks: list[Block] = []
+            if role is Role.ASSISTANT and self._turn is not None:
+                self._turn.next_content()
+            else:
+                self._close()
+                self._turn = ModelTurn() if role is Role.ASSISTANT else None
+                self._request.messages.append(Message(role, self._turn.blocks if self._turn is not None else []))
+            blocks = self._request.messages[-1].blocks
             for j, part in enumerate(_list(content.get("parts"))):
-                self._part(camel(_object(part, f"{where}.parts[{j}]")), f"{where}.parts[{j}]", blocks)
-            self._request.messages.append(Message(role, blocks))
+                thoughts = self._part(camel(_object(part, f"{where}.parts[{j}]")), f"{where}.parts[{j}]", blocks)
+                if thoughts and self._turn is not None:
+                    self._turn.carry(thoughts)
+        self._close()
 
-    def _part(self, part: dict[str, Any], where: str, blocks: list[Block]) -> None:
+    def _close(self) -> None:
+        if self._turn is not None:
+            self._turn.close()
+
+    def _part(self, part: dict[str, Any], where: str, blocks: list[Block]) -> list[Thinking]:
+        """Appends the part's block. Gives the signed thoughts that came with it and belong before it."""
         kind = next((name for name in _KIND_MEMBERS if part.get(name) is not None), None)
-        signature = part.get("thoughtSignature")
-        opaque = Opaque(VENDOR, signature) if isinstance(signature, str) and signature else None
+        call_id, opaque, thoughts = signature.read(part.get("thoughtSignature"))
         rest = [name for name in part if name not in (kind, "thoughtSignature", "thought") and part[name] is not None]
-        if kind is None and (part.get("thought") is True or opaque is not None) and not rest:
+        if kind is None and (part.get("thought") is True or part.get("thoughtSignature") is not None) and not rest:
             blocks.append(Thinking("", opaque) if part.get("thought") is True else Text("", opaque=opaque))
-            return
+            return thoughts
         if kind is None:
             blocks.append(Foreign(NAME, rest[0] if rest else "part", part))
-            return
+            return thoughts
         for name in rest:
             self._losses.member(name, where)
         value = part[kind]
@@ -164,13 +180,16 @@ class _Contents:
             text = _string(value, f"{where}.text")
             blocks.append(Thinking(text, opaque) if part.get("thought") is True else Text(text, opaque=opaque))
         elif kind == "functionCall":
-            self._call(camel(_object(value, f"{where}.functionCall")), where, opaque, blocks)
+            call, more = self._call(camel(_object(value, f"{where}.functionCall")), where, call_id, opaque)
+            blocks.append(call)
+            return thoughts or more
         elif kind == "functionResponse":
             blocks.append(self._result(camel(_object(value, f"{where}.functionResponse")), where))
         else:
             blocks.append(self._media(kind, value, where))
             if opaque is not None:
                 self._losses.member("thoughtSignature", where)
+        return thoughts
 
     def _media(self, kind: str, value: JSON, where: str) -> Block:
         media = camel(_object(value, f"{where}.{kind}"))
@@ -182,29 +201,27 @@ class _Contents:
             return media_block(mime, _string(media.get("data", ""), f"{where}.inlineData.data"), None)
         return media_block(mime, None, _string(media.get("fileUri"), f"{where}.fileData.fileUri"))
 
-    def _call(self, call: dict[str, Any], where: str, opaque: Opaque | None, blocks: list[Block]) -> None:
+    def _call(self, call: dict[str, Any], where: str, carried: str, opaque: Opaque | None) -> tuple[ToolCall, list[Thinking]]:
+        """The call, and signed thoughts that came in its id (from a history that another dialect's client began). `carried` is the id in its slot."""
         name = _string(call.get("name"), f"{where}.functionCall.name")
-        carried = call.get("id")
-        if isinstance(carried, str) and carried:
-            call_id, foreign, thoughts = carrier.split(carried)
-        else:
-            call_id, foreign, thoughts = synthetic_id("history", self._calls), None, []
+        sent = call.get("id")
+        call_id, foreign, thoughts = carrier.split(sent) if isinstance(sent, str) and sent else (carried, None, [])
+        call_id = call_id or synthetic_id("history", self._calls)
         self._calls += 1
-        if thoughts:
-            # the same thoughts also came as unsigned thought parts, if the client sent those back
-            texts = {thought.text for thought in thoughts}
-            blocks[:] = [b for b in blocks if not (isinstance(b, Thinking) and b.opaque is None and b.text in texts)]
-            blocks.extend(thoughts)
         for member in (m for m in call if m not in {"id", "name", "args"}):
             self._losses.member(member, f"{where}.functionCall")
         args = call.get("args")
-        blocks.append(ToolCall(call_id, name, "" if args is None else raw_json(args, BadRequestError), foreign or opaque))
         self._waiting.setdefault(name, deque()).append(call_id)
+        self._ids.add(call_id)
+        return ToolCall(call_id, name, "" if args is None else raw_json(args, BadRequestError), opaque or foreign), thoughts
 
     def _result(self, result: dict[str, Any], where: str) -> ToolResult:
         name = _string(result.get("name", ""), f"{where}.functionResponse.name")
         carried = result.get("id")
-        call_id = carrier.split(carried)[0] if isinstance(carried, str) and carried else self._oldest(name)
+        call_id = carrier.split(carried)[0] if isinstance(carried, str) and carried else ""
+        if call_id not in self._ids:
+            # no id, or one that the client kept here but not on the call
+            call_id = self._oldest(name) or call_id or synthetic_id("orphan", len(self._answered))
         self._answered.add(call_id)
         content, is_error = _result_content(result.get("response"))
         for part in _list(result.get("parts")):
@@ -219,13 +236,13 @@ class _Contents:
         return ToolResult(call_id, content, name, is_error)
 
     def _oldest(self, name: str) -> str:
-        """The first call of `name` that has no result yet."""
+        """The first call of `name` that has no result yet, "" if there is none."""
         waiting = self._waiting.get(name)
         while waiting:
             call_id = waiting.popleft()
             if call_id not in self._answered:
                 return call_id
-        return synthetic_id("orphan", len(self._answered))
+        return ""
 
 
 def _result_content(response: JSON) -> tuple[list[Block], bool]:
@@ -273,7 +290,7 @@ def _tool_config(value: JSON, request: Request) -> None:
     calling = config.get("functionCallingConfig")
     if calling is not None:
         calling = camel(_object(calling, "toolConfig.functionCallingConfig"))
-        mode = str(calling.get("mode") or "AUTO").upper()
+        mode = enum_name(calling.get("mode"), CALLING_MODES) or "AUTO"
         names = [_string(n, "allowedFunctionNames") for n in _list(calling.get("allowedFunctionNames"))] or None
         if mode == "ANY":
             single = names[0] if names and len(names) == 1 else None
@@ -281,7 +298,7 @@ def _tool_config(value: JSON, request: Request) -> None:
         else:
             request.tool_choice = ToolChoice("none" if mode == "NONE" else "auto", allowed=names)
         other = {k: v for k, v in calling.items() if k not in ("mode", "allowedFunctionNames")}
-        if mode not in ("AUTO", "ANY", "NONE", "MODE_UNSPECIFIED") and not (mode == "VALIDATED" and names):
+        if mode not in ("AUTO", "ANY", "NONE") and not (mode == "VALIDATED" and names):
             other["mode"] = mode
         if other:
             rest["functionCallingConfig"] = other
@@ -330,7 +347,7 @@ def _generation_config(value: JSON, request: Request) -> None:
                 rest[name] = unknown
         elif name == "responseModalities":
             # ["TEXT"] is the default and says nothing
-            modalities = [m.lower() for m in _list(item) if isinstance(m, str)]
+            modalities = [name.lower() for m in _list(item) if (name := enum_name(m, MODALITIES))]
             if modalities != ["text"]:
                 request.knobs["modalities"] = modalities
         elif name not in ("responseMimeType", "responseSchema", "responseJsonSchema"):

@@ -36,11 +36,9 @@ from extproc.core.ir import (
 )
 from extproc.core.losses import Losses
 from extproc.dialects.gemini.config_encode import add_config
-from extproc.dialects.gemini.thinking import generation
+from extproc.dialects.gemini.signature import STAND_IN
+from extproc.dialects.gemini.thinking import wants_signatures
 from extproc.dialects.gemini.wire import NAME, arguments, function_name, is_synthetic, json_object, media_part, media_type_of
-
-SKIP_SIGNATURE = "skip_thought_signature_validator"
-"""Google's documented stand-in for function calls that another vendor's model made: https://ai.google.dev/gemini-api/docs/thought-signatures."""
 
 _OPENING = "(The conversation starts with the assistant's message.)"
 HEADERS = {"content-type": "application/json"}
@@ -107,8 +105,7 @@ class _Contents:
         self._vendor = facts.vendor
         self._own = own
         self._names = tool_names(messages)
-        series = generation(facts.model.rpartition("/")[2])
-        self._gemini3 = series is not None and series >= 3
+        self._gemini3 = wants_signatures(facts.model)
         self._turns: list[_Turn] = []
         self._system: list[dict[str, Any]] = []
 
@@ -257,7 +254,7 @@ class _Contents:
         for turn in self._turns:
             first = next((part for part in turn.parts if "functionCall" in part), None)
             if first is not None and "thoughtSignature" not in first:
-                first["thoughtSignature"] = SKIP_SIGNATURE
+                first["thoughtSignature"] = STAND_IN
                 self._losses.add("coerced:thought_signature", "function calls of another model carry Google's stand-in for a signature")
 
 

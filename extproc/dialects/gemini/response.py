@@ -13,7 +13,6 @@ from typing import Any
 
 import orjson
 
-from extproc.core import carrier
 from extproc.core.dialect import Reply
 from extproc.core.errors import UpstreamFormatError
 from extproc.core.ir import (
@@ -35,6 +34,7 @@ from extproc.core.ir import (
 )
 from extproc.core.losses import Losses
 from extproc.dialects.gemini.errors import error_of
+from extproc.dialects.gemini.signature import Carried
 from extproc.dialects.gemini.wire import (
     BLOCK_REASONS,
     BLOCKED,
@@ -228,25 +228,21 @@ def decode_response(body: bytes) -> Response:
     )
 
 
-def answer_part(block: Block, thoughts: list[Thinking], losses: Losses) -> dict[str, Any] | None:
-    """One part for a client; None where Gemini has no word for the block. `thoughts` collects another vendor's signed reasoning until a
-    function call takes it along in its id, the field that clients send back."""
+def answer_part(block: Block, carried: Carried, losses: Losses) -> dict[str, Any] | None:
+    """One part for a client; None where Gemini has no word for the block, or shows nothing of it."""
     if isinstance(block, Text):
-        return _signed({"text": block.text}, block.opaque, losses)
+        return _signed({"text": block.text}, carried.text(block.opaque))
     if isinstance(block, Refusal):
         losses.add("coerced:refusal", "a refusal was sent as text")
         return {"text": block.text}
     if isinstance(block, Thinking):
         if block.opaque is not None and block.opaque.vendor != VENDOR:
-            thoughts.append(block)
+            carried.wait(block)
             return {"text": block.text, "thought": True} if block.text else None
-        return _signed({"text": block.text, "thought": True}, block.opaque, losses)
+        return _signed({"text": block.text, "thought": True}, carried.text(block.opaque))
     if isinstance(block, ToolCall):
-        own = block.opaque is not None and block.opaque.vendor == VENDOR
-        call_id = carrier.join(block.id, None if own else block.opaque, thoughts)
-        thoughts.clear()
-        call = {"id": call_id, "name": block.name, "args": arguments(block.arguments, losses)}
-        return _signed({"functionCall": call}, block.opaque if own else None, losses)
+        call = {"id": block.id, "name": block.name, "args": arguments(block.arguments, losses)}
+        return _signed({"functionCall": call}, carried.call(block))
     if isinstance(block, Image | Document | Audio | Video):
         return media_part(block, losses)
     if isinstance(block, Foreign) and block.dialect == NAME:
@@ -256,12 +252,9 @@ def answer_part(block: Block, thoughts: list[Thinking], losses: Losses) -> dict[
     return None
 
 
-def _signed(part: dict[str, Any], opaque: Opaque | None, losses: Losses) -> dict[str, Any]:
-    if opaque is not None:
-        if opaque.vendor == VENDOR:
-            part["thoughtSignature"] = opaque.data
-        else:
-            losses.add("signature:foreign", "opaque reasoning of another vendor")
+def _signed(part: dict[str, Any], slot: str) -> dict[str, Any]:
+    if slot:
+        part["thoughtSignature"] = slot
     return part
 
 
@@ -288,10 +281,13 @@ def prompt_feedback(detail: str | None) -> dict[str, str] | None:
 def encode_response(response: Response, reply: Reply) -> tuple[bytes, list[Loss]]:
     """A GenerateContentResponse. Its `modelVersion` is the name to show, not the one that served."""
     losses = Losses()
-    thoughts: list[Thinking] = []
-    parts = [part for block in response.blocks if (part := answer_part(block, thoughts, losses)) is not None]
-    if thoughts:
-        losses.add("signature:foreign", "opaque reasoning of another vendor")
+    carried = Carried()
+    parts = [part for block in response.blocks if (part := answer_part(block, carried, losses)) is not None]
+    rest = carried.rest()
+    if rest:
+        if not parts or "text" not in parts[-1] or parts[-1].keys() & {"thought", "thoughtSignature"}:
+            parts.append({"text": ""})
+        parts[-1]["thoughtSignature"] = rest
     if response.stop_sequence is not None:
         losses.add("dropped:stop_sequence", "which stop sequence matched has no place")
     answer: dict[str, Any] = {}

@@ -13,7 +13,9 @@ from extproc.core.errors import BadRequestError
 from extproc.core.ir import JSON
 
 _MAX_DEPTH = 100
-_TYPES = frozenset({"STRING", "NUMBER", "INTEGER", "BOOLEAN", "ARRAY", "OBJECT", "NULL"})
+_BY_NUMBER = ("", "string", "number", "integer", "boolean", "array", "object", "null")
+"""`Type` of google/ai/generativelanguage and google/cloud/aiplatform."""
+_TYPES = frozenset(name.upper() for name in _BY_NUMBER[1:])
 _COUNTS = frozenset({"minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties"})
 _NAMES = {
     "any_of": "anyOf",
@@ -39,7 +41,11 @@ def json_schema(schema: JSON, depth: int = 0) -> JSON:
     nullable = False
     for raw_key, value in schema.items():
         key = _NAMES.get(raw_key) or raw_key
-        if key == "type" and isinstance(value, str):
+        if key == "type" and type(value) is int:
+            # clients built on Google's REST transport write enums as numbers
+            if 0 < value < len(_BY_NUMBER):
+                out["type"] = _BY_NUMBER[value]
+        elif key == "type" and isinstance(value, str):
             if value != "TYPE_UNSPECIFIED":
                 out["type"] = value.lower() if value in _TYPES else value
         elif key == "nullable":

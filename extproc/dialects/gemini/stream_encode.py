@@ -1,4 +1,4 @@
-"""Events to Gemini's stream for clients: server-sent events, each a GenerateContentResponse with the new parts.
+"""Events to Gemini's stream for clients: server-sent events or the members of one JSON array, each a GenerateContentResponse with the new parts.
 
 Function calls have no deltas in this format: their arguments are held until the block is whole. The finish reason and the token counts stand
 in the last chunk, which is written at the clean end only: a stream without it is truncated, and clients can tell.
@@ -23,7 +23,6 @@ from extproc.core.ir import (
     Finish,
     Loss,
     MessageStart,
-    Opaque,
     Refusal,
     StreamError,
     Text,
@@ -34,22 +33,25 @@ from extproc.core.ir import (
 from extproc.core.losses import Losses
 from extproc.core.usage import Usage
 from extproc.dialects.gemini.errors import encode_stream_error
+from extproc.dialects.gemini.json_array import JSONArrayWriter
 from extproc.dialects.gemini.response import answer_part, finish_members, prompt_feedback
-from extproc.dialects.gemini.wire import VENDOR, usage_out
+from extproc.dialects.gemini.signature import Carried
+from extproc.dialects.gemini.wire import ARRAY, VENDOR, usage_out
 
 
 class GeminiStreamEncoder:
     """A `StreamEncoder`. Total: an event that fits nowhere writes nothing."""
 
-    __slots__ = ("_blocks", "_done", "_finish", "_id", "_losses", "_model", "_texts", "_thoughts", "_usage", "_wrote")
+    __slots__ = ("_array", "_blocks", "_carried", "_done", "_finish", "_id", "_losses", "_model", "_texts", "_usage", "_wrote")
 
     def __init__(self, reply: Reply) -> None:
+        self._array = JSONArrayWriter() if reply.form == ARRAY else None
         self._id = reply.id
         self._model = reply.model
         self._losses = Losses()
         self._blocks: dict[int, Block] = {}
         self._texts: dict[int, list[str]] = {}
-        self._thoughts: list[Thinking] = []
+        self._carried = Carried()
         self._usage: Usage | None = None
         self._finish: Finish | None = None
         self._wrote = False
@@ -60,6 +62,12 @@ class GeminiStreamEncoder:
         return self._losses
 
     def encode(self, event: Event) -> bytes:
+        if self._array is None:
+            return self._event(event)
+        # an error that comes before anything else stands in the array too
+        return self._array.open() + self._event(event)
+
+    def _event(self, event: Event) -> bytes:
         if self._done:
             return b""
         if isinstance(event, BlockDelta):
@@ -76,7 +84,7 @@ class GeminiStreamEncoder:
             self._finish = event
         elif isinstance(event, StreamError):
             self._done = True
-            return encode_stream_error(event.error)
+            return encode_stream_error(event.error, "" if self._array is None else ARRAY)
         elif isinstance(event, End):
             return self._end()
         return b""
@@ -92,7 +100,7 @@ class GeminiStreamEncoder:
             elif block.text:
                 return self._delta(BlockDelta(event.index, block.text))
             return b""
-        return self._part(answer_part(block, self._thoughts, self._losses))
+        return self._part(answer_part(block, self._carried, self._losses))
 
     def _delta(self, event: BlockDelta) -> bytes:
         block = self._blocks.get(event.index)
@@ -113,23 +121,19 @@ class GeminiStreamEncoder:
         opaque = event.opaque
         if isinstance(block, ToolCall):
             whole = ToolCall(block.id, block.name, text, opaque or block.opaque)
-            return self._part(answer_part(whole, self._thoughts, self._losses))
-        if isinstance(block, Thinking):
-            opaque = opaque or block.opaque
-            if opaque is not None and opaque.vendor != VENDOR:
-                self._thoughts.append(Thinking(text, opaque, block.redacted))
-                return b""
-        if opaque is None or block is None:
+            return self._part(answer_part(whole, self._carried, self._losses))
+        if block is None:
             return b""
-        return self._signature(opaque, thought=isinstance(block, Thinking))
-
-    def _signature(self, opaque: Opaque, *, thought: bool) -> bytes:
-        """The signature of a text that has gone out already, on an empty part of its own, as Gemini itself sends it."""
-        if opaque.vendor != VENDOR:
-            self._losses.add("signature:foreign", "opaque reasoning of another vendor")
+        opaque = opaque or (block.opaque if isinstance(block, Text | Thinking) else None)
+        if isinstance(block, Thinking) and opaque is not None and opaque.vendor != VENDOR:
+            self._carried.wait(Thinking(text, opaque, block.redacted))
             return b""
-        part: dict[str, Any] = {"text": "", "thoughtSignature": opaque.data}
-        return self._part(part | {"thought": True} if thought else part)
+        slot = self._carried.text(opaque)
+        if not slot:
+            return b""
+        # the signature of what has gone out already: on an empty part of its own, as Gemini itself sends it
+        part: dict[str, Any] = {"text": "", "thoughtSignature": slot}
+        return self._part(part | {"thought": True} if isinstance(block, Thinking) else part)
 
     def _part(self, part: dict[str, Any] | None) -> bytes:
         if part is None:
@@ -140,25 +144,27 @@ class GeminiStreamEncoder:
     def _chunk(self, chunk: dict[str, Any]) -> bytes:
         chunk["modelVersion"] = self._model
         chunk["responseId"] = self._id
-        return sse(orjson.dumps(chunk))
+        raw = orjson.dumps(chunk)
+        return sse(raw) if self._array is None else self._array.add(raw)
 
     def _end(self) -> bytes:
         self._done = True
         if self._finish is None:
             return b""
-        if self._thoughts:
-            self._losses.add("signature:foreign", "opaque reasoning of another vendor")
         if any(isinstance(block, ToolCall) for block in self._blocks.values()):
             self._losses.add("dropped:tool_call", "a tool call that was never finished")
         if self._finish.stop_sequence is not None:
             self._losses.add("dropped:stop_sequence", "which stop sequence matched has no place")
-        feedback = prompt_feedback(self._finish.detail) if not self._wrote else None
+        rest = self._carried.rest()
+        feedback = prompt_feedback(self._finish.detail) if not self._wrote and not rest else None
         chunk: dict[str, Any]
         if feedback is not None:
             chunk = {"promptFeedback": feedback}
         else:
             finish = finish_members(self._finish.reason, self._finish.detail)
-            chunk = {"candidates": [{"content": {"parts": [{"text": ""}], "role": "model"}, **finish, "index": 0}]}
+            last = {"text": "", "thoughtSignature": rest} if rest else {"text": ""}
+            chunk = {"candidates": [{"content": {"parts": [last], "role": "model"}, **finish, "index": 0}]}
         if self._usage is not None:
             chunk["usageMetadata"] = usage_out(self._usage)
-        return self._chunk(chunk)
+        out = self._chunk(chunk)
+        return out if self._array is None else out + self._array.close()

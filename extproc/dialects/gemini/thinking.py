@@ -26,6 +26,12 @@ def generation(model: str) -> float | None:
     return 3.0 if model.startswith("gemini-") and "latest" in model else None
 
 
+def wants_signatures(model: str) -> bool:
+    """Does `model` refuse a step whose first function call has no thought signature? Every one since Gemini 3."""
+    series = generation(model.rpartition("/")[2])
+    return series is not None and series >= 3
+
+
 def thinking_config(reasoning: Reasoning, model: str, losses: Losses, *, shown: bool | None = None) -> dict[str, Any]:
     """`thinkingConfig` for `model`; empty when the model's default is what was asked for. `shown`: include thoughts if the request does not say."""
     series = generation(model)

@@ -20,6 +20,8 @@ from extproc.core.losses import Losses
 from extproc.core.usage import Usage
 
 NAME = "gemini"
+ARRAY = "array"
+"""The form (`Ask.form`) of a client that did not say `alt=sse`: its streams are one JSON array."""
 VENDOR = "gemini"
 """Who mints thought signatures, whichever of Google's endpoints served them."""
 
@@ -89,6 +91,18 @@ def block_name(value: JSON) -> str:
     if isinstance(value, int) and 0 <= value < len(_BLOCK_BY_NUMBER):
         return _BLOCK_BY_NUMBER[value]
     return "BLOCKED_REASON_UNSPECIFIED"
+
+
+CALLING_MODES = ("", "AUTO", "ANY", "NONE", "VALIDATED")
+MODALITIES = ("", "TEXT", "IMAGE", "AUDIO")
+"""Enums of requests in the order of their numbers: clients built on Google's REST transport (`$alt=json;enum-encoding=int`) write those."""
+
+
+def enum_name(value: JSON, names: tuple[str, ...]) -> str:
+    """The enum's name in upper case, from a name or a number; "" for the unspecified one and for what is no enum."""
+    if isinstance(value, str):
+        return "" if value.upper().endswith("_UNSPECIFIED") else value.upper()
+    return names[value] if type(value) is int and 0 <= value < len(names) else ""
 
 
 def camel(message: dict[str, Any]) -> dict[str, Any]:
