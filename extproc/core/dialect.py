@@ -35,6 +35,15 @@ class Need:
     PREFILL = "prefill"
     OUTPUT_AUDIO = "output_audio"
     OUTPUT_IMAGE = "output_image"
+    TOKEN_INPUT = "token_input"
+    """Inputs to embed as tokens of the model's own tokenizer."""
+    QUANTIZED = "quantized"
+    """Vectors of small whole numbers, or of single bits."""
+    DIMENSIONS = "dimensions"
+    """Vectors of a length that is not the model's own."""
+    MIXED_DIMENSIONS = "mixed_dimensions"
+    MIXED_TASKS = "mixed_tasks"
+    """Inputs of one request that are embedded for different tasks, or to different lengths."""
     STATE = "state"
     """State that an earlier answer left in one provider account (`previous_response_id`, a stored conversation)."""
 
@@ -67,7 +76,8 @@ class Ask:
 
     `model` and `stream` as the client gave them (from the body where the dialect has them there, else from the path). `headers` are the client's
     that its own dialect passes on. `query` is what of its query string may go to a provider of the same dialect. `form` names which of its
-    dialect's forms the client speaks, "" for the usual one; each dialect lists its own (Gemini's "array", Cohere's "v1").
+    dialect's forms the client speaks, "" for the usual one; each dialect lists its own (Gemini's "array", Cohere's "v1"). `path` is what stands
+    behind the version prefix in the path of a request that is passed on as it is, "" for all others.
     """
 
     model: str = ""
@@ -75,6 +85,7 @@ class Ask:
     headers: Mapping[str, str] = field(default_factory=dict)
     query: str = ""
     form: str = ""
+    path: str = ""
 
 
 NO_ASK = Ask()
@@ -92,17 +103,20 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """`usage`: token counts in a stream (some formats give them only when asked). `functions`: Chat Completions' older tool form."""
+    """`usage`: token counts in a stream (some formats give them only when asked). `functions`: Chat Completions' older tool form. `encodings`:
+    how vectors are to be written (`core.vectors.VectorType`), () for the format's usual way."""
 
     usage: bool = True
     functions: bool = False
+    encodings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
     """What an encoder of answers needs besides the answer: a fallback `id`, the time, the model name to show, what the client asked for.
 
-    `functions`: the client speaks Chat Completions' older form (`functions`, `function_call`) and must be answered in it. `form` is `Ask.form`.
+    `functions`: the client speaks Chat Completions' older form (`functions`, `function_call`) and must be answered in it. `form` is `Ask.form`,
+    `encodings` is `Wishes.encodings`.
     """
 
     id: str
@@ -111,6 +125,7 @@ class Reply:
     include_usage: bool = True
     functions: bool = False
     form: str = ""
+    encodings: tuple[str, ...] = ()
 
 
 class AnyRequest(Protocol):

@@ -165,7 +165,8 @@ S, K = State, Kind
 
 ROUTE: dict[State, dict[Kind, Row]] = {
     S.START: {
-        K.REQUEST_HEADERS: _row("on_request_headers", S.BODY, S.DONE),
+        # a request without a body is on its way at once
+        K.REQUEST_HEADERS: _row("on_request_headers", S.BODY, S.SENT, S.DONE),
         K.RESPONSE_HEADERS: _row("on_early_response", S.COLLECTING, S.DONE),
         K.CLOSED: _CLOSE,
     },
@@ -208,7 +209,7 @@ ROUTE: dict[State, dict[Kind, Row]] = {
 
 ATTEMPT: dict[State, dict[Kind, Row]] = {
     S.START: {
-        K.REQUEST_HEADERS: _row("on_request_headers", S.BODY, S.DONE),
+        K.REQUEST_HEADERS: _row("on_request_headers", S.BODY, S.SENT, S.DONE),
         K.CLOSED: _CLOSE,
     },
     S.BODY: {

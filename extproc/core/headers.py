@@ -7,14 +7,36 @@ token, a tracing baggage) does not leave. Credentials never even reach this code
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
+from urllib.parse import unquote_plus
 
 CLIENT_KEPT = ("anthropic-version", "anthropic-beta", "openai-beta")
 """Headers of a client that its own dialect passes on to a provider of that dialect; each up to `KEPT_LIMIT` characters."""
+PASSED = (*CLIENT_KEPT, "content-type", "accept", "idempotency-key")
+"""Those that a request keeps which is passed on as it is."""
 KEPT_LIMIT = 512
 
-_QUERY_KEPT = re.compile(r"(?:^|&)(beta=[A-Za-z0-9._-]{1,32})(?=&|$)")
-"""What of a client's query its own dialect passes on: Anthropic's SDKs send `beta=true`. Other parameters may hold a key."""
+ANTHROPIC_BETA = re.compile(r"(?:^|&)(beta=[A-Za-z0-9._-]{1,32})(?=&|$)")
+"""Anthropic's SDKs send `beta=true`."""
+GOOGLE_ENUMS = re.compile(r"(?:^|&)((?:\$|%24)alt=json(?:;|%3B)enum-encoding(?:=|%3D)int)(?=&|$)", re.IGNORECASE)
+"""Google's generated clients ask for enums as numbers: `$alt=json;enum-encoding=int`."""
+
+_KEYS = frozenset(
+    (
+        "key",
+        "api_key",
+        "api-key",
+        "apikey",
+        "x-api-key",
+        "x-goog-api-key",
+        "access_token",
+        "oauth_token",
+        "token",
+        "subscription-key",
+        "authorization",
+    )
+)
+"""Parameters of a query that may hold a key."""
 
 _ENVOYS = ("x-envoy-", "x-llm-")
 _LEFT = frozenset({"content-length", "transfer-encoding", "host", "te", "x-request-id", "x-forwarded-proto", "traceparent", "tracestate"})
@@ -45,10 +67,15 @@ def is_safe_segment(name: str) -> bool:
     return _SAFE_SEGMENT.fullmatch(name) is not None and ".." not in name
 
 
-def kept_query(query: str) -> str:
-    """What of the client's query string travels in the plan."""
-    found = _QUERY_KEPT.search(query)
+def kept_query(query: str, kept: re.Pattern[str] = ANTHROPIC_BETA) -> str:
+    """What of the client's query its own dialect passes on and the plan carries. Other parameters may hold a key."""
+    found = kept.search(query)
     return found[1] if found else ""
+
+
+def passed_query(query: str) -> str:
+    """The whole query less credentials."""
+    return "&".join(p for p in query.split("&") if p and unquote_plus(p.partition("=")[0]).strip().lower() not in _KEYS)
 
 
 def media_type(headers: Mapping[str, str]) -> str:
@@ -56,9 +83,9 @@ def media_type(headers: Mapping[str, str]) -> str:
     return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def kept(headers: Mapping[str, str]) -> dict[str, str]:
+def kept(headers: Mapping[str, str], names: Iterable[str] = CLIENT_KEPT) -> dict[str, str]:
     """The client's headers that travel in the plan."""
-    found = {name: _cut(headers[name]) for name in CLIENT_KEPT if name in headers}
+    found = {name: _cut(headers[name]) for name in names if name in headers}
     return {name: value for name, value in found.items() if value}
 
 

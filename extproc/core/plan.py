@@ -25,7 +25,7 @@ class Plan:
 
     `asked` is the model name in the client's body, `model` the registry's model. `headers` are the client's headers that some dialects
     pass on (anthropic-version, anthropic-beta, …). `rid` is Envoy's request id; `key` is ours, random, and names the request inside one process.
-    `span` is the `chat` span's context as a traceparent, or "". `form` is `Ask.form`.
+    `span` is the request's span's context as a traceparent, or "". `form` and `path` are `Ask`'s.
     """
 
     model: str
@@ -47,11 +47,12 @@ class Plan:
     query: str = ""
     headers: dict[str, str] = field(default_factory=dict)
     form: str = ""
+    path: str = ""
 
     @property
     def ask(self) -> Ask:
         """What the client said outside its body."""
-        return Ask(self.asked, self.stream, self.headers, self.query, self.form)
+        return Ask(self.asked, self.stream, self.headers, self.query, self.form, self.path)
 
     def dumps(self) -> str:
         return orjson.dumps(self).decode()

@@ -23,8 +23,8 @@ class Books:
         self._tracing = tracing
         self._write = write
 
-    def start_span(self, headers: Mapping[str, str], model: str, stream: bool, first: Target | None) -> tuple[ChatSpan, str]:
-        """The chat span of a request, and its context as the plan carries it ("" if there is none)."""
+    def start_span(self, headers: Mapping[str, str], model: str, stream: bool, first: Target | None, operation: str = "") -> tuple[ChatSpan, str]:
+        """The span of a request, and its context as the plan carries it ("" if there is none)."""
         parent = parent_of_request(headers.get("x-llm-span"), headers.get("traceparent"), headers.get("tracestate"))
         attributes = {semconv.GEN_AI_REQUEST_STREAM: True} if stream else None
         if first is None:

@@ -1,4 +1,4 @@
-"""What we say ourselves: refusals, used-up chains, passed deadlines, the list of models; each in the caller's dialect.
+"""What we say when something is wrong: refusals, used-up chains, passed deadlines; each in the caller's dialect.
 
 `for_client` is the one place that decides how a provider's failure looks to the client. A provider that refuses the gateway's own key must
 not look like the application's key being wrong, so such errors become 502.
@@ -9,15 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import ceil
 
-import orjson
-
 from extproc.core.dialect import Dialect
 from extproc.core.errors import ApiError, ErrorKind
 from extproc.core.exchange import Immediate
 from extproc.core.plan import AttemptNote
 from extproc.core.verdict import ACTION, Action, about_request
-from extproc.registry.types import Registry
-from extproc.stages.operations import ANTHROPIC
 
 JSON_TYPE = ("content-type", "application/json")
 FINAL = "x-llm-final"
@@ -79,25 +75,3 @@ def settle(notes: Sequence[AttemptNote], limit: float, now: float) -> None:
 def deadline_passed(notes: Sequence[AttemptNote] = (), *, expose: bool = True) -> ApiError:
     """The deadline over the whole chain came before an answer."""
     return for_client(ApiError(ErrorKind.TIMEOUT, "no provider answered before the deadline of this model"), notes, expose=expose)
-
-
-def model_list(registry: Registry, dialect: str, started: int) -> bytes:
-    """The models that applications may ask for, exact names and aliases, in the shape of the caller's SDK. Wildcards are no names."""
-    names = sorted({n for m in registry.models.values() for n in (m.name, *m.aliases) if not n.endswith("*")})
-    if dialect == ANTHROPIC:
-        data = [_anthropic_model(n) for n in names]
-        return orjson.dumps({"data": data, "has_more": False, "first_id": names[0] if names else None, "last_id": names[-1] if names else None})
-    return orjson.dumps({"object": "list", "data": [_openai_model(n, started) for n in names]})
-
-
-def one_model(name: str, dialect: str, started: int) -> bytes:
-    """One model in the caller's shape."""
-    return orjson.dumps(_anthropic_model(name) if dialect == ANTHROPIC else _openai_model(name, started))
-
-
-def _openai_model(name: str, created: int) -> dict[str, object]:
-    return {"id": name, "object": "model", "created": created, "owned_by": "llm-extproc"}
-
-
-def _anthropic_model(name: str) -> dict[str, object]:
-    return {"type": "model", "id": name, "display_name": name, "created_at": "1970-01-01T00:00:00Z"}

@@ -11,7 +11,6 @@ passed, or a provider's refusal never comes to its end. What the attempts before
 
 from __future__ import annotations
 
-from extproc.core import jsonedit
 from extproc.core.dialect import Dialect
 from extproc.core.errors import ApiError, ErrorKind
 from extproc.core.exchange import (
@@ -29,15 +28,17 @@ from extproc.core.exchange import (
     Tick,
 )
 from extproc.core.headers import foreign_headers
+from extproc.core.ir import JSON
+from extproc.core.operation import Operation
 from extproc.core.plan import ATTEMPTS_NAMESPACE, NAMESPACE, AttemptNote, Plan, clusters_of, groups
 from extproc.core.verdict import Action as Verdicts
 from extproc.core.verdict import Verdict, about_request, decide
 from extproc.registry.types import Registry, Target, Upstream
 from extproc.routing.health import Out
-from extproc.stages import answers
+from extproc.stages import answers, bodies
 from extproc.stages.judge import ErrorJudge, Judge, Judgement, Sound, judge_for
 from extproc.stages.services import Services
-from extproc.stages.upstream import build
+from extproc.stages.upstream import build, via_of
 
 LIMIT = "limit"
 """The one timer of an attempt: first token, then stall, never beyond the chain's deadline."""
@@ -103,18 +104,24 @@ class AttemptExchange(Exchange):
         if target is None:
             error = ApiError(ErrorKind.INTERNAL, f"Envoy sent an attempt to cluster {cluster!r}, which no target of the registry has")
             return self._end(error, "llm_internal")
-        operation = self._services.dialects[plan.dialect].operation
-        self._via = target.upstream(operation, plan.dialect)
+        client = self._services.dialects[plan.dialect]
+        self._via = via_of(target, client)
         if self._via is None:
-            error = ApiError(ErrorKind.INTERNAL, f"target {target.name!r} cannot serve {operation.value} and is in a chain for it")
+            error = ApiError(ErrorKind.INTERNAL, f"target {target.name!r} cannot serve {client.operation.value} and is in a chain for it")
             return self._end(error, "llm_internal")
         self._dialect = self._services.dialects[self._via.dialect]
         if event.end:
-            return self._end(ApiError(ErrorKind.INVALID_REQUEST, "the request has no body"), "llm_invalid_request")
+            if not plan.path:
+                return self._end(ApiError(ErrorKind.INVALID_REQUEST, "the request has no body"), "llm_invalid_request")
+            return self._send(Kind.REQUEST_HEADERS, b"")
         self.state = State.BODY
         return [Continue(Kind.REQUEST_HEADERS)]
 
     def on_request_body(self, event: BodyEvent) -> list[Action]:
+        return self._send(Kind.REQUEST_BODY, event.body)
+
+    def _send(self, kind: Kind, raw: bytes) -> list[Action]:
+        """The provider's request, in answer to the event of `kind`."""
         plan, target, note, dialect, via = self.plan, self.target, self.note, self._dialect, self._via
         assert plan is not None
         assert target is not None
@@ -127,8 +134,8 @@ class AttemptExchange(Exchange):
             here.notes[note.n] = note
         try:
             upstream = build(
-                event.body,
-                jsonedit.load(event.body) if here is None or here.body is None else here.body,
+                raw,
+                self._parsed(raw) if here is None or here.body is None else here.body,
                 client=client,
                 upstream=dialect,
                 via=via,
@@ -139,20 +146,22 @@ class AttemptExchange(Exchange):
         except ApiError as error:
             return self._end(error, f"llm_{error.kind.value}")
         note.losses = sorted({loss.code for loss in upstream.losses})
-        headers = [
-            (":path", upstream.path),
-            (":authority", upstream.authority),
-            *upstream.headers.items(),
-            ("content-length", str(len(upstream.body))),
-        ]
-        body = None if upstream.body is event.body else upstream.body
+        headers = [(":path", upstream.path), (":authority", upstream.authority), *upstream.headers.items()]
+        if kind is Kind.REQUEST_BODY:
+            headers.append(("content-length", str(len(upstream.body))))
+        body = None if upstream.body is raw else upstream.body
         self._headers, leftover = {}, foreign_headers(self._headers, upstream.headers)
         self.state = State.SENT
-        limit = plan.first_token if plan.stream else plan.unary
+        limit = plan.first_token if plan.stream and not plan.path else plan.unary
         return [
-            Continue(Kind.REQUEST_BODY, set=headers, remove=leftover, body=body, metadata=self._noted()),
+            Continue(kind, set=headers, remove=leftover, body=body, metadata=self._noted()),
             Arm(LIMIT, self._limit(limit)),
         ]
+
+    def _parsed(self, raw: bytes) -> JSON:
+        plan = self.plan
+        assert plan is not None
+        return None if plan.path else bodies.read(raw, plan.headers)
 
     # response side
 
@@ -162,6 +171,9 @@ class AttemptExchange(Exchange):
         assert note is not None
         assert dialect is not None
         note.status = int(event.headers.get(":status", "0") or 0)
+        if dialect.operation is Operation.PASSTHROUGH:
+            # whatever it is, it is the client's
+            return self._judged(Sound.PASS)
         judge = judge_for(dialect, note.status, event.headers, stream=plan.stream, complete=plan.complete)
         if isinstance(judge, ApiError):
             return self._failed(judge)

@@ -14,6 +14,7 @@ from extproc.registry.types import Registry, Target
 from extproc.stages import operations
 from extproc.stages.pipes import Pipe, Seen
 from extproc.stages.services import Services, UnderWay
+from extproc.stages.upstream import via_of
 from extproc.telemetry.record import AttemptRecord, Outcome, RequestRecord
 
 DEADLINE, STALL = "deadline", "stall"
@@ -119,7 +120,7 @@ class RequestExchange(Exchange):
             return
         record.target, record.target_model = winner.name, self.asked_model()
         record.provider = winner.provider.kind.otel_name
-        via = winner.upstream(self.client.operation, self.client.name)
+        via = via_of(winner, self.client)
         record.upstream_dialect = via.name if via is not None else ""
         record.server_address, record.server_port = winner.provider.host, winner.provider.port
         price = self.services.facts(winner, record.target_model)[1]

@@ -5,28 +5,32 @@ What we refuse, we refuse here, in the caller's dialect, before any provider see
 
 from __future__ import annotations
 
-from extproc.core import jsonedit
 from extproc.core.dialect import Ask
 from extproc.core.errors import ApiError, ErrorKind, UntranslatableError
 from extproc.core.exchange import ROUTE, Action, Arm, BodyEvent, Closed, Continue, Finish, HeadersEvent, Immediate, Kind, State, Tick
-from extproc.core.headers import kept
+from extproc.core.headers import CLIENT_KEPT, PASSED, kept, media_type
 from extproc.core.ir import JSON, Loss
+from extproc.core.multipart import MULTIPART
 from extproc.core.plan import NAMESPACE, Plan, groups
-from extproc.registry.types import Commit, Model
+from extproc.registry.types import Attempts, Commit, Model, Timeouts
 from extproc.routing import chain as chains
-from extproc.stages import answers, operations
-from extproc.stages.operations import Asked, Operation
+from extproc.stages import answers, bodies, operations, own
+from extproc.stages.operations import Asked, Own
 from extproc.stages.pipes import TranslatedStream
 from extproc.stages.reply import ReplyStage
 from extproc.stages.request import DEADLINE
 from extproc.stages.services import Services, UnderWay
-from extproc.stages.upstream import encode
+from extproc.stages.upstream import encode, via_of
 from extproc.telemetry.record import Outcome
 
 PER_TRY_GRACE = 0.25
 """Seconds by which Envoy's own per-try limit is longer than ours: where both could act, the stage's verdict should."""
 LONGEST_CHAIN = 12
 """Clusters: the plan with its chain stays under 2 KB, which Envoy repeats in every message."""
+LONGEST_PATH = 1024
+"""Characters of a passed-on path with its query: they are part of the plan."""
+ONE_TARGET = Model("", (), (), Timeouts(), Attempts(total=2), Commit.FIRST_TOKEN, strict=False)
+"""What holds for a request that is passed on as it is: once more if no connection could be made, and the usual limits."""
 DEADLINE_GRACE = 1.0
 """Seconds by which Envoy's route time-out outlasts our deadline; it only acts if this process hangs."""
 
@@ -48,23 +52,32 @@ class RouteExchange(ReplyStage):
         record = self.record
         record.request_id = headers.get("x-request-id", "")
         method, path = headers.get(":method", ""), headers.get(":path", "/")
-        self.client = self.services.dialects[operations.guess_dialect(path.partition("?")[0], headers)]
+        dialects = self.services.dialects
+        self.client = operations.speaker(operations.guess_dialect(path.partition("?")[0], headers), dialects)
         record.client_dialect = self.client.name
         try:
-            asked = self._asked = operations.find(method, path, headers)
-            self.client = self.services.dialects[asked.dialect]
+            asked = self._asked = operations.find(method, path, headers, self.registry.passthrough)
+            self.client = operations.speaker(asked.dialect, dialects)
             record.client_dialect = asked.dialect
-            if asked.operation is not Operation.CHAT:
-                return self._own_answer(asked)
-            self._check_headers(event)
+            if asked.own is not None:
+                if asked.own is Own.SHOW and not event.end:
+                    self.state = State.BODY
+                    return [Continue(Kind.REQUEST_HEADERS)]
+                return self._own_answer(asked, b"")
+            record.operation = self.client.operation.value
+            self._check_headers(event, asked)
+            if event.end:
+                return self._pass_on(asked, Kind.REQUEST_HEADERS)
         except ApiError as error:
             return self._refuse(error)
         self.state = State.BODY
         return [Continue(Kind.REQUEST_HEADERS)]
 
-    def _check_headers(self, event: HeadersEvent) -> None:
+    def _check_headers(self, event: HeadersEvent, asked: Asked) -> None:
         headers = event.headers
-        if event.end:
+        if asked.dialect not in self.services.dialects:
+            raise ApiError(ErrorKind.NOT_IMPLEMENTED, "this operation is not implemented here")
+        if event.end and not asked.cluster:
             raise ApiError(ErrorKind.INVALID_REQUEST, "the request has no body; send a JSON object")
         encoding = headers.get("content-encoding", "identity").lower()
         if encoding not in ("", "identity"):
@@ -75,20 +88,25 @@ class RouteExchange(ReplyStage):
 
     def on_request_body(self, event: BodyEvent) -> list[Action]:
         self.record.bytes_in = len(event.body)
+        asked = self._asked
+        assert asked is not None
         try:
-            return self._route(event.body)
+            if asked.own is not None:
+                return self._own_answer(asked, event.body)
+            if asked.cluster:
+                return self._pass_on(asked, Kind.REQUEST_BODY)
+            return self._route(event.body, asked)
         except ApiError as error:
             return self._refuse(error)
 
-    def _route(self, raw: bytes) -> list[Action]:
-        services, client = self.services, self.client
-        body = jsonedit.load(raw)
-        name, stream = operations.model_and_stream(body)
-        # a name that stands twice is read differently by different parsers: what we judge must be what the provider reads
-        jsonedit.scan(raw)
-        asked = self._asked
-        assert asked is not None
-        ask = Ask(name, stream, kept(self._headers), asked.query, asked.form)
+    def _route(self, raw: bytes, asked: Asked) -> list[Action]:
+        services, client, seen = self.services, self.client, self._headers
+        is_form = asked.form_data and media_type(seen) == MULTIPART
+        headers = kept(seen, (*CLIENT_KEPT, "content-type") if is_form else CLIENT_KEPT)
+        body = bodies.read(raw, headers)
+        name, stream = operations.model_and_stream(body, asked)
+        bodies.check(raw, body)
+        ask = Ask(name, stream, headers, asked.query, asked.form)
         record = self.record
         record.model, record.stream = name, stream
         model = self.registry.resolve(name)
@@ -102,18 +120,35 @@ class RouteExchange(ReplyStage):
         if len(clusters) == 1:
             # Envoy retries a lost connection by itself, but only with a successor to go to
             clusters = clusters * (1 + model.attempts.same_target)
+        self.wishes = client.wishes(body)
+        return self._send(model, ask, clusters, Kind.REQUEST_BODY, body)
+
+    def _pass_on(self, asked: Asked, kind: Kind) -> list[Action]:
+        """A path of the registry's `passthrough`: to its one cluster, whatever the body."""
+        self.record.stream, self.record.registry = False, self.registry.digest
+        if len(asked.path) + len(asked.query) > LONGEST_PATH:
+            raise ApiError(ErrorKind.INVALID_REQUEST, f"the path and its query are longer than {LONGEST_PATH} characters")
+        if self.registry.cluster_target(asked.cluster) is None:
+            raise ApiError(
+                ErrorKind.UNAVAILABLE, f"the passthrough of this path names the cluster {asked.cluster!r}, which no target of the registry has"
+            )
+        ask = Ask("", bool(asked.stream), kept(self._headers, PASSED), asked.query, asked.form, asked.path)
+        return self._send(ONE_TARGET, ask, [asked.cluster] * ONE_TARGET.attempts.total, kind, None)
+
+    def _send(self, model: Model, ask: Ask, clusters: list[str], kind: Kind, body: JSON) -> list[Action]:
+        """The request's plan to Envoy, in answer to the event of `kind`."""
+        services = self.services
         plan = self._planned(model, ask, clusters)
         self.here = services.under_way[plan.key] = UnderWay(body)
-        self.wishes = client.wishes(body)
-        if self.collect:
+        if self.collect and isinstance(body, dict):
             self.input_messages = body.get("messages")
         deadline = model.timeouts.deadline
-        self.per_try = plan.first_token if stream and not plan.complete else plan.unary
+        self.per_try = plan.first_token if plan.stream and not plan.complete and not plan.path else plan.unary
         if len(set(clusters)) > 1 and self.per_try >= deadline:
             # an attempt that may take all the time there is would leave none for the next target
             self.per_try = deadline / 2
         headers = [
-            ("x-llm-route", "whole" if plan.whole else "stream"),
+            ("x-llm-route", "once" if plan.path else "whole" if plan.whole else "stream"),
             ("x-envoy-max-retries", str(plan.total - 1)),
             ("x-envoy-upstream-rq-per-try-timeout-ms", str(int((self.per_try + PER_TRY_GRACE) * 1000))),
         ]
@@ -121,13 +156,13 @@ class RouteExchange(ReplyStage):
             # would cut a flowing stream, so only where nothing flows before the answer is whole
             headers.append(("x-envoy-upstream-rq-timeout-ms", str(int((deadline + DEADLINE_GRACE) * 1000))))
         self.state = State.SENT
-        metadata = {NAMESPACE: {"plan": plan.dumps(), "priority_groups": groups(clusters), "model": name, "request_id": self.record.request_id}}
-        return [Continue(Kind.REQUEST_BODY, set=headers, clear_route_cache=True, metadata=metadata), Arm(DEADLINE, deadline)]
+        said = {"plan": plan.dumps(), "priority_groups": groups(clusters), "model": ask.model, "request_id": self.record.request_id}
+        return [Continue(kind, set=headers, clear_route_cache=True, metadata={NAMESPACE: said}), Arm(DEADLINE, deadline)]
 
     def _planned(self, model: Model, ask: Ask, clusters: list[str]) -> Plan:
         services, times = self.services, model.timeouts
         first = self.registry.cluster_target(clusters[0])
-        self.span, context = services.start_span(self._headers, ask.model, ask.stream, first)
+        self.span, context = services.start_span(self._headers, ask.model, self.record.stream, first, self.record.operation)
         self.collect = self.span is not None and self.span.wants_content
         self.plan = Plan(
             model=model.name,
@@ -149,6 +184,7 @@ class RouteExchange(ReplyStage):
             query=ask.query,
             headers=dict(ask.headers),
             form=ask.form,
+            path=ask.path,
         )
         return self.plan
 
@@ -160,7 +196,7 @@ class RouteExchange(ReplyStage):
         for cluster in clusters:
             target = self.registry.cluster_target(cluster)
             assert target is not None
-            via = target.upstream(self.client.operation, self.client.name)
+            via = via_of(target, self.client)
             assert via is not None
             try:
                 losses = encode(raw, body, self.client, services.dialects[via.dialect], services.facts(target, ask.model)[0], ask).losses
@@ -176,21 +212,13 @@ class RouteExchange(ReplyStage):
             raise ApiError(ErrorKind.UNPROCESSABLE, f"this model is strict, and every target would lose something of this request: {codes}")
         return good
 
-    def _own_answer(self, asked: Asked) -> list[Action]:
-        """Operations that need no provider."""
-        started = int(self.services.wall())
-        headers = [answers.JSON_TYPE]
-        if asked.operation is Operation.PROBE:
-            body = b'{"service":"llm-extproc","models":"/v1/models"}'
-        elif asked.operation is Operation.MODELS:
-            body = answers.model_list(self.registry, asked.dialect, started)
-        else:
-            if self.registry.resolve(asked.argument) is None:
-                raise operations.unknown_model(asked.argument)
-            body = answers.one_model(asked.argument, asked.dialect, started)
+    def _own_answer(self, asked: Asked, raw: bytes) -> list[Action]:
+        """What needs no provider."""
+        assert asked.own is not None
+        body = own.answer(asked, self.registry, int(self.services.wall()), bodies.read(raw, {}) if raw else None)
         self.state = State.DONE
         self.end(Outcome.OK, 200)
-        return [Immediate(200, headers, body, f"llm_{asked.operation.value}"), Finish()]
+        return [Immediate(200, [answers.JSON_TYPE], body, f"llm_{asked.own.value}"), Finish()]
 
     def _refuse(self, error: ApiError) -> list[Action]:
         """Our own no, before any provider saw the request."""
@@ -200,7 +228,7 @@ class RouteExchange(ReplyStage):
         if self.span is None:
             # names of spans stay few: one that the registry does not know is not among them
             known = self.record.model if self.record.registry else ""
-            self.span, _ = self.services.start_span(self._headers, known, self.record.stream, None)
+            self.span, _ = self.services.start_span(self._headers, known, self.record.stream, None, self.record.operation)
         self.end(Outcome.CLIENT_ERROR if client_fault else Outcome.REFUSED, answer.status, error)
         return [Arm(DEADLINE, None), answer, Finish()]
 

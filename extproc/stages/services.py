@@ -40,15 +40,16 @@ class Snapshots:
 
 
 class SpanStarter(Protocol):
-    """Starts the `chat` span of a request. Returns (a handle for the edge, its context as `traceparent` or ""). The handle is None or has
+    """Starts the span of a request. Returns (a handle for the edge, its context as `traceparent` or ""). The handle is None or has
     `wants_content`: should the conversation be kept for it?"""
 
-    def __call__(self, headers: Mapping[str, str], model: str, stream: bool, first: Target | None) -> tuple[Any, str]:
-        """`first` is the chain's first target; None for a request that is refused before there is one."""
+    def __call__(self, headers: Mapping[str, str], model: str, stream: bool, first: Target | None, operation: str) -> tuple[Any, str]:
+        """`first` is the chain's first target; None for a request that is refused before there is one. `operation` is a `core.operation` value, or
+        "" where none could be told."""
         ...
 
 
-def no_span(headers: Mapping[str, str], model: str, stream: bool, first: Target | None) -> tuple[Any, str]:  # noqa: ARG001
+def no_span(headers: Mapping[str, str], model: str, stream: bool, first: Target | None, operation: str) -> tuple[Any, str]:  # noqa: ARG001
     """Tracing is off."""
     return None, ""
 

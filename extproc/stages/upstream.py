@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from extproc.core import bignum
 from extproc.core.dialect import Ask, Dialect, Encoded, Facts
 from extproc.core.ir import JSON, Loss
+from extproc.core.operation import Operation
 from extproc.registry.types import Target, Upstream
 
 USER_AGENT = "llm-extproc"
@@ -34,6 +35,14 @@ def authority_of(target: Target) -> str:
     host = f"[{provider.host}]" if ":" in provider.host else provider.host
     default = 443 if provider.scheme == "https" else 80
     return host if provider.port == default else f"{host}:{provider.port}"
+
+
+def via_of(target: Target, client: Dialect) -> Upstream | None:
+    """How `target` serves a client of that dialect; None if it cannot. Anything can be passed on as it is."""
+    via = target.upstream(client.operation, client.name)
+    if via is None and client.operation is Operation.PASSTHROUGH:
+        return Upstream(client.operation, client.name, target.provider.base_path)
+    return via
 
 
 def encode(raw: bytes, body: JSON, client: Dialect, upstream: Dialect, facts: Facts, ask: Ask) -> Encoded:
@@ -66,12 +75,9 @@ def build(
     asked for. Raises `BadRequestError` and `UntranslatableError`."""
     encoded = encode(raw, body, client, upstream, facts, ask)
     provider = target.provider
-    headers = {
-        "content-type": "application/json",
-        "accept": upstream.stream_type if ask.stream else "application/json",
-        "accept-encoding": "identity",
-        "user-agent": USER_AGENT,
-    }
+    headers = {"accept-encoding": "identity", "user-agent": USER_AGENT}
+    if client.operation is not Operation.PASSTHROUGH:
+        headers |= {"content-type": "application/json", "accept": upstream.stream_type if ask.stream else "application/json"}
     headers.update(provider.kind.headers)
     headers.update(encoded.headers)
     for name, value in target.set_headers:

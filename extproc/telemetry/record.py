@@ -91,6 +91,7 @@ class RequestRecord:
     `ended_ns` is Unix time in nanoseconds. `model` is the name that the client asked for, `target_model` the provider's name of the model that
     answered. `status` is what the client got, 0 if nothing was sent. `ttft_ms` is to the first event with content of a stream. `cpu_us` is this
     server's CPU time for the request. `losses` are codes. `provider` is the conventions' provider name. `finish` is `FinishReason`'s value.
+    `operation` is `core.operation.Operation`'s value, "" for what we answered ourselves.
     """
 
     request_id: str
@@ -123,6 +124,7 @@ class RequestRecord:
     bytes_in: int = 0
     bytes_out: int = 0
     registry: str = ""
+    operation: str = ""
 
     @property
     def failure(self) -> str | None:

@@ -224,7 +224,7 @@ def test_a_body_from_standard_input(file: Path, capsys: pytest.CaptureFixture[st
         (b'{"model":"chat","messages":[],"model":"chat"}', [], 400, "two members of the same name"),
         (b'{"model":"nothing-like-it","messages":[]}', [], 404, "nothing-like-it"),
         (b'{"model":"../../etc/passwd","messages":[]}', ["--header", "anthropic-version: 2023-06-01"], 404, "passwd"),
-        (chat(), ["--path", "/v1/embeddings"], 404, "/v1/embeddings"),
+        (chat(), ["--path", "/v1/nothing"], 404, "/v1/nothing"),
         (chat(), ["--path", "/v1/models"], 405, "GET"),
         (chat(), ["--path", "/v1/realtime"], 501, "realtime"),
         (chat(), ["--header", "content-encoding: gzip"], 415, "gzip"),
