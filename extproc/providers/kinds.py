@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 
 from extproc.core.operation import Operation
+from extproc.providers.vendors import CHAT_VENDORS
 
 QUIRKS: dict[str, str] = {
     "max_tokens": "takes `max_tokens`, not `max_completion_tokens`",
@@ -18,12 +19,41 @@ QUIRKS: dict[str, str] = {
     "no_strict_tools": "refuses `strict` on tools",
     "no_parallel_tool_calls": "refuses `parallel_tool_calls`",
     "no_reasoning_effort": "refuses `reasoning_effort`",
-    "reasoning_content_history": "takes `reasoning_content` back in assistant messages (DeepSeek, Z.ai)",
+    "no_tools": "has no tools",
+    "no_choices": "gives one answer: `n` must be 1",
+    "no_penalties": "refuses `frequency_penalty` and `presence_penalty`",
+    "no_logit_bias": "refuses `logit_bias`",
+    "no_logprobs": "refuses `logprobs` and `top_logprobs`",
+    "no_seed": "has no seed",
+    "no_stop": "has no stop sequences",
+    "no_user": "has no `user`",
+    "no_names": "refuses `name` on messages",
+    "four_stops": "takes at most four stop sequences",
+    "temperature_to_1_5": "takes a temperature up to 1.5",
+    "efforts_by_model": "refuses `reasoning_effort` from models that are not known to take it",
+    "reasoning_object": "is asked to think by a `reasoning` object (OpenRouter)",
+    "reasoning_format": "shows thoughts as `reasoning_format` or `include_reasoning` says (Groq)",
+    "thinking_switch": "thinks or not as `thinking: {type: enabled | disabled}` says (DeepSeek, Z.ai)",
+    "thinking_parts": "takes thoughts back, and gives them, as content parts of type `thinking` (Mistral)",
+    "reasoning_content_history": "takes `reasoning_content` back in assistant messages (DeepSeek, xAI, Z.ai)",
+    "reasoning_history": "takes `reasoning` back in assistant messages (Groq, Cerebras)",
     "reasoning_details": "takes `reasoning_details` back in assistant messages (OpenRouter)",
+    "extra_content": "takes a thought signature back in a tool call's `extra_content` (Gemini's OpenAI endpoint)",
     "cache_control": "takes Anthropic's `cache_control` on content parts (OpenRouter)",
     "top_k": "takes `top_k` (vLLM, OpenRouter, Together)",
     "no_content_parts": "takes text only as one string, never as parts, outside user messages",
     "short_tool_ids": "takes tool call ids of exactly nine letters and digits (Mistral)",
+    "tool_parameters": "requires `parameters` on every tool (Mistral)",
+    "prefix": "goes on with an assistant message at the end that says `prefix: true` (Mistral)",
+    "prefill": "goes on with an assistant message at the end, unasked (OpenRouter)",
+    "document_url": "takes documents, by URL or inline, as parts of type `document_url` (Mistral)",
+    "file_url": "takes a URL in `file_data` (OpenRouter)",
+    "video_url": "takes videos as parts of type `video_url` (OpenRouter, vLLM)",
+    "bare_audio": "takes `input_audio` as the base64 text alone (Mistral)",
+    "strict_messages": "answers 400 or 422 to members of messages that it does not document",
+    "mistral_members": "takes Mistral's parameters (`random_seed`, `safe_prompt`, ...) and refuses those that it does not document",
+    "groq_members": "takes Groq's parameters (`reasoning_format`, `search_settings`, ...) and refuses those that it does not document",
+    "gemini_members": "takes what Gemini's OpenAI endpoint documents and refuses other parameters",
 }
 """Every quirk with its meaning; a test holds the kinds and the encoders to this list."""
 
@@ -178,8 +208,14 @@ KINDS: dict[str, ProviderKind] = {
             ),
             scopes=(("google", GOOGLE_SCOPE),),
         ),
+        *(ProviderKind(v.name, chat("openai_chat"), v.vendor or v.name, v.otel_name, v.url, prices=v.prices, quirks=v.quirks) for v in CHAT_VENDORS),
     )
 }
 
-ALIASES = {"azure": "azure-openai", "vertex-ai": "vertex"}
+ALIASES = {
+    "azure": "azure-openai",
+    "vertex-ai": "vertex",
+    "x-ai": "xai",
+    **dict.fromkeys(("lmstudio", "sglang", "tgi"), "openai-compatible"),
+}
 """Other names that a registry may use."""
