@@ -44,6 +44,8 @@ class Need:
     MIXED_DIMENSIONS = "mixed_dimensions"
     MIXED_TASKS = "mixed_tasks"
     """Inputs of one request that are embedded for different tasks, or to different lengths."""
+    RAW_PROMPT = "raw_prompt"
+    """A prompt that the model gets as it is: past its template, around a gap, behind tokens (Ollama's generate)."""
     STATE = "state"
     """State that an earlier answer left in one provider account (`previous_response_id`, a stored conversation)."""
 

@@ -15,6 +15,7 @@ PARAMETERS = frozenset(
         *("presence_penalty", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "reasoning", "reasoning_effort"),
         *("reasoning_show", "response_format_description", "safety_identifier", "seed", "service_tier", "stop", "store", "stream_options", "strict"),
         *("temperature", "tool_choice", "top_k", "top_logprobs", "top_p", "user", "verbosity", "web_search_options"),
+        *("audio_track_extraction", "document_ocr", "input_type", "keep_alive", "max_input_tokens", "options", "priority", "title", "truncate"),
     )
 )
 """`dropped:<parameter>`: the target has no such parameter, or refuses it (its model does, or beside another one that the request needs)."""
@@ -65,6 +66,7 @@ CODES: dict[str, str] = {
     "dropped:unknown_member": "a member that only the client's dialect, or nobody, documents; its name is in the detail",
     # parameters
     "coerced:allowed_tools": "the tools that may not be called were left out",
+    "coerced:input_type": "the nearest task of an embedding, or the task said in the text as the model wants it",
     "coerced:json_object": "there is no JSON mode: an instruction asks for JSON",
     "coerced:json_schema": "the output schema was closed, and assertions that the target refuses became descriptions",
     "coerced:max_tokens": "the limit was lowered to what the model writes at most",
@@ -77,16 +79,20 @@ CODES: dict[str, str] = {
     "coerced:thinking": "thinking was switched off because something else in the request forbids it",
     "coerced:thinking_budget": "the nearest budget, or an effort in its place",
     "coerced:tool_schema": "a tool's schema was made what the target takes: an object, closed where it is strict",
+    "coerced:truncate": "an input that is too long is cut at its other end",
     "coerced:user": "a user id that is too long was sent as its hash",
     **{f"coerced:{name}": f"{name} was moved into the target's range" for name in ("frequency_penalty", "presence_penalty", "temperature", "top_p")},
+    "defaulted:input_type": "the format requires the task of an embedding: documents of a search",
     "defaulted:max_tokens": "the format requires a limit: the most that the model writes",
     # answers
     "coerced:finish_reason": "the format has no word for why the answer ended",
+    "coerced:usage": "the provider counted all inputs together, the format counts each: the first has them all",
     "completeness:given_up": "the answer was too large to be judged whole before it was passed on",
     "defaulted:usage": "the provider counted no tokens, and the format requires counts: zeros",
     "dropped:block": "a block that cannot be part of an answer",
     "dropped:choices": "all answers but the first of several",
     "dropped:citations": "citations in another format's shape, or streamed",
+    "dropped:usage_details": "counts of cached or reasoning tokens; the totals are there",
     "dropped:content": "content behind the finish reason",
     "dropped:delta": "a piece of no open block, or of a kind that is not known",
     "dropped:event": "a stream event of a kind that is not known",
@@ -94,6 +100,7 @@ CODES: dict[str, str] = {
     "dropped:foreign_block": "a block that only the provider's dialect knows (server tools, code execution)",
     "dropped:signature": "a signature that the client's format has no place for",
     "dropped:stop_sequence": "which stop sequence matched",
+    "dropped:truncated": "the mark of an input as too long and cut",
     "dropped:tool_call": "a tool call that never got a name or an end",
     **{f"dropped:{kind}": f"{kind} in an answer" for kind in ("audio", "document", "image", "toolresult", "video")},
 }

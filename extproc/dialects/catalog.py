@@ -5,6 +5,7 @@ from __future__ import annotations
 from extproc.core.dialect import Dialect
 from extproc.dialects.anthropic_messages import AnthropicMessages
 from extproc.dialects.gemini import Gemini
+from extproc.dialects.ollama_chat import OllamaChat
 from extproc.dialects.openai_chat import OpenAIChat
 
-DIALECTS: dict[str, Dialect] = {d.name: d for d in (OpenAIChat(), AnthropicMessages(), Gemini())}
+DIALECTS: dict[str, Dialect] = {d.name: d for d in (OpenAIChat(), AnthropicMessages(), Gemini(), OllamaChat())}
