@@ -7,5 +7,8 @@ from extproc.dialects.anthropic_messages import AnthropicMessages
 from extproc.dialects.gemini import Gemini
 from extproc.dialects.ollama_chat import OllamaChat
 from extproc.dialects.openai_chat import OpenAIChat
+from extproc.dialects.openai_native import dialects as openai_native
 
-DIALECTS: dict[str, Dialect] = {d.name: d for d in (OpenAIChat(), AnthropicMessages(), Gemini(), OllamaChat())}
+_ALL: tuple[Dialect, ...] = (OpenAIChat(), AnthropicMessages(), Gemini(), OllamaChat(), *openai_native())
+
+DIALECTS: dict[str, Dialect] = {d.name: d for d in _ALL}

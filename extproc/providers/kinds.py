@@ -85,6 +85,17 @@ def chat(dialect: str) -> tuple[Speaks, ...]:
     return (Speaks(Operation.CHAT, dialect),)
 
 
+def openai_native(base: str = "", query: str = "") -> tuple[Speaks, ...]:
+    """What only OpenAI has a format for, and who imitates it."""
+    return (
+        Speaks(Operation.COMPLETIONS, "openai_completions", base, query),
+        Speaks(Operation.IMAGES, "openai_images", base, query),
+        Speaks(Operation.SPEECH, "openai_speech", base, query),
+        Speaks(Operation.TRANSCRIPTION, "openai_transcription", base, query),
+        Speaks(Operation.MODERATIONS, "openai_moderations", base, query),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class ProviderKind:
     """One endpoint family.
@@ -136,10 +147,10 @@ _DATED = "api-version={api_version}"
 KINDS: dict[str, ProviderKind] = {
     k.name: k
     for k in (
-        ProviderKind("openai", chat("openai_chat"), "openai", "openai", "https://api.openai.com/v1", prices="openai"),
+        ProviderKind("openai", (*chat("openai_chat"), *openai_native()), "openai", "openai", "https://api.openai.com/v1", prices="openai"),
         ProviderKind(
             "openai-compatible",
-            chat("openai_chat"),
+            (*chat("openai_chat"), *openai_native()),
             "openai-compatible",
             "openai",
             quirks=frozenset({"max_tokens", "no_developer_role"}),
@@ -167,14 +178,24 @@ KINDS: dict[str, ProviderKind] = {
             prices="google",
         ),
         ProviderKind(
+            "ollama",
+            (Speaks(Operation.CHAT, "ollama_chat", api="ollama"), Speaks(Operation.CHAT, "openai_chat", "/v1", api="chat")),
+            "ollama",
+            "ollama",
+            quirks=frozenset({"max_tokens", "no_developer_role"}),
+        ),
+        ProviderKind(
             "azure-openai",
-            (Speaks(Operation.CHAT, "openai_chat", "/openai/deployments/{deployment}", _DATED, api="chat"),),
+            (
+                Speaks(Operation.CHAT, "openai_chat", "/openai/deployments/{deployment}", _DATED, api="chat"),
+                *openai_native("/openai/deployments/{deployment}", _DATED),
+            ),
             "openai",
             "azure.ai.openai",
             auth_header="api-key",
             auth_prefix="",
             prices="azure",
-            undated=(Speaks(Operation.CHAT, "openai_chat", "/openai/v1", _DATED, api="chat"),),
+            undated=(Speaks(Operation.CHAT, "openai_chat", "/openai/v1", _DATED, api="chat"), *openai_native("/openai/v1", _DATED)),
             scopes=(("entra", ENTRA_SCOPE),),
         ),
         ProviderKind(
