@@ -9,15 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from extproc.core.dialect import Dialect, Reply, StreamObserver
+from extproc.core.condense import Condenser
+from extproc.core.dialect import AnyResponse, Dialect, Reply, StreamObserver
 from extproc.core.errors import ApiError, ErrorKind
 from extproc.core.ir import Finish, Loss, MessageStart, Response, StreamError, UsageUpdate, is_content
+from extproc.core.operation import Operation
 from extproc.core.usage import Usage
 from extproc.stages.collect import Collector
 from extproc.stages.replay import events_of
 
 OBSERVED_BODY = 4 << 20
-"""Bytes of a unary same-dialect answer that are kept to read its usage from; a larger one goes through unread."""
+"""Bytes of a unary same-dialect answer that are kept to read its usage from; a larger one goes through unread. Of vectors nothing is kept."""
 
 
 @dataclass(slots=True)
@@ -37,12 +39,12 @@ class Seen:
     def start(self, event: MessageStart) -> None:
         self.response_id, self.response_model = event.id, event.model
 
-    def whole(self, response: Response) -> None:
-        """All that a complete answer says."""
+    def whole(self, response: AnyResponse) -> None:
+        """All that a complete answer says. Only conversations are ever recorded."""
         self.response_id, self.response_model = response.id, response.model
         self.usage, self.finish = response.usage, response.finish.value if response.finish is not None else ""
         self.losses += response.losses
-        self.response = response
+        self.response = response if isinstance(response, Response) else None
 
 
 class Pipe(Protocol):
@@ -143,25 +145,31 @@ class TranslatedStream:
 class WatchedBody:
     """The same dialect, one plain body: bytes pass, and its end is read for usage."""
 
-    __slots__ = ("_body", "_dialect", "seen")
+    __slots__ = ("_body", "_condenser", "_dialect", "seen")
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
-        self._body: bytearray | None = bytearray()
+        self._condenser = Condenser() if dialect.operation is Operation.EMBEDDINGS else None
+        self._body: bytearray | None = bytearray() if self._condenser is None else self._condenser.rest
         self.seen = Seen()
 
     def feed(self, data: bytes, end: bool) -> bytes:
         body = self._body
         if body is None:
             return data
-        if len(body) + len(data) > OBSERVED_BODY:
+        if self._condenser is not None:
+            self._condenser.feed(data)
+        elif len(body) + len(data) > OBSERVED_BODY:
             self._body = None
             return data
-        if not body and end:
+        elif end and not body:
             self._read(data)
             return data
-        body += data
-        if end:
+        else:
+            body += data
+        if len(body) > OBSERVED_BODY:
+            self._body = self._condenser = None
+        elif end:
             self._read(bytes(body))
         return data
 
@@ -180,7 +188,7 @@ def translate_whole(body: bytes, client: Dialect, upstream: Dialect, reply: Repl
     seen = Seen()
     response = upstream.decode_response(body)
     seen.whole(response)
-    if stream:
+    if stream and isinstance(response, Response):
         encoder = client.stream_encoder(reply)
         out = b"".join([encoder.encode(event) for event in events_of(response)])
         seen.losses += encoder.losses

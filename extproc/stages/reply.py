@@ -241,7 +241,9 @@ class ReplyStage(RequestExchange):
 
     def _reply(self) -> Reply:
         form = self.plan.form if self.plan is not None else ""
-        return Reply(self.services.new_id(), int(self.services.wall()), self.asked_model(), self.wishes.usage, self.wishes.functions, form)
+        wishes = self.wishes
+        name = self.asked_model()
+        return Reply(self.services.new_id(), int(self.services.wall()), name, wishes.usage, wishes.functions, form, wishes.encodings, wishes.echo)
 
     def _share_health(self) -> None:
         """What attempts in other processes learned about their targets."""
