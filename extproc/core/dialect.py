@@ -106,11 +106,13 @@ class Encoded:
 @dataclass(frozen=True, slots=True)
 class Wishes:
     """`usage`: token counts in a stream (some formats give them only when asked). `functions`: Chat Completions' older tool form. `encodings`:
-    how vectors are to be written (`core.vectors.VectorType`), () for the format's usual way."""
+    how vectors are to be written (`core.vectors.VectorType`), () for the format's usual way. `echo`: members of the request that its answer
+    repeats, or that decide what a call of a tool looks like (Responses)."""
 
     usage: bool = True
     functions: bool = False
     encodings: tuple[str, ...] = ()
+    echo: Mapping[str, JSON] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,7 @@ class Reply:
     """What an encoder of answers needs besides the answer: a fallback `id`, the time, the model name to show, what the client asked for.
 
     `functions`: the client speaks Chat Completions' older form (`functions`, `function_call`) and must be answered in it. `form` is `Ask.form`,
-    `encodings` is `Wishes.encodings`.
+    `encodings` is `Wishes.encodings`, `echo` is `Wishes.echo`.
     """
 
     id: str
@@ -128,6 +130,7 @@ class Reply:
     functions: bool = False
     form: str = ""
     encodings: tuple[str, ...] = ()
+    echo: Mapping[str, JSON] = field(default_factory=dict)
 
 
 class AnyRequest(Protocol):

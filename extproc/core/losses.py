@@ -15,6 +15,7 @@ PARAMETERS = frozenset(
         *("presence_penalty", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "reasoning", "reasoning_effort"),
         *("reasoning_show", "response_format_description", "safety_identifier", "seed", "service_tier", "stop", "store", "stream_options", "strict"),
         *("temperature", "tool_choice", "top_k", "top_logprobs", "top_p", "user", "verbosity", "web_search_options"),
+        *("include", "max_tool_calls", "truncation"),
         *("audio_track_extraction", "document_ocr", "input_type", "keep_alive", "max_input_tokens", "options", "priority", "title", "truncate"),
     )
 )
@@ -23,7 +24,7 @@ PARAMETERS = frozenset(
 MEMBERS = frozenset(
     (
         *("allowed_callers", "caller", "container", "context_management", "defer_loading", "eager_input_streaming", "input_examples", "is_error"),
-        *("toolset_name", "transformations", "closed", "index", "prefix", "include_obfuscation"),
+        *("toolset_name", "transformations", "closed", "index", "prefix", "include_obfuscation", "phase"),
         *("audioTranscription", "continuationToken", "displayName", "mediaProcessing", "mediaResolution", "partMetadata", "partialArgs"),
         *("scheduling", "speechMetadata", "thoughtSignature", "videoMetadata", "willContinue"),
     )
@@ -35,6 +36,7 @@ CODES: dict[str, str] = {
     # content of requests
     "coerced:assistant_media": "media of an assistant's message was sent in the next user message",
     "coerced:content_parts": "the text parts of one message were joined to one text",
+    "coerced:custom_tool": "a tool that takes free text was sent as a function with one parameter, `input`",
     "coerced:document": "a text document was sent as plain text of the message",
     "coerced:document_content": "a document given as content blocks became plain text",
     "coerced:document_context": "a document's context was sent as text before it",
@@ -48,6 +50,7 @@ CODES: dict[str, str] = {
     "coerced:tool_arguments": "tool arguments that are no JSON object were put into one, under `arguments`",
     "coerced:tool_id": "a tool call id that was used twice got a number",
     "coerced:tool_name": "a tool name in the history holds characters that the target refuses",
+    "coerced:tool_namespace": "the tools of a namespace were sent as functions with its name in front of theirs",
     "coerced:tool_result": "two results of one tool call were joined",
     "coerced:tool_result_media": "media of a tool result was sent beside the result, or in the next user message",
     "coerced:tool_result_position": "tool results were moved to the front of their turn",
@@ -69,10 +72,10 @@ CODES: dict[str, str] = {
     "coerced:input_type": "the nearest task of an embedding, or the task said in the text as the model wants it",
     "coerced:json_object": "there is no JSON mode: an instruction asks for JSON",
     "coerced:json_schema": "the output schema was closed, and assertions that the target refuses became descriptions",
-    "coerced:max_tokens": "the limit was lowered to what the model writes at most",
+    "coerced:max_tokens": "the limit was moved to the most that the model writes, or the least that can be asked for",
     "coerced:reasoning": "thinking cannot be switched off: the least there is was asked for",
     "coerced:reasoning_effort": "the nearest effort, or a budget in its place",
-    "coerced:response_format": "the model has functions or JSON output, not both: an instruction asks for JSON",
+    "coerced:response_format": "the output format is asked for by an instruction: the model has it not at all, or not beside functions",
     "coerced:seed": "the seed was cut to 32 bits",
     "coerced:service_tier": "the nearest service tier",
     "coerced:stop": "only as many stop sequences as the target takes",
@@ -80,9 +83,11 @@ CODES: dict[str, str] = {
     "coerced:thinking_budget": "the nearest budget, or an effort in its place",
     "coerced:tool_schema": "a tool's schema was made what the target takes: an object, closed where it is strict",
     "coerced:truncate": "an input that is too long is cut at its other end",
+    "coerced:turn_order": "an assistant's turn was put between tool results and a user's message, which the target refuses in a row",
     "coerced:user": "a user id that is too long was sent as its hash",
     **{f"coerced:{name}": f"{name} was moved into the target's range" for name in ("frequency_penalty", "presence_penalty", "temperature", "top_p")},
     "defaulted:input_type": "the format requires the task of an embedding: documents of a search",
+    "defaulted:thinking": "tool calls of the history got blank thoughts: the target wants some with each",
     "defaulted:max_tokens": "the format requires a limit: the most that the model writes",
     # answers
     "coerced:finish_reason": "the format has no word for why the answer ended",
