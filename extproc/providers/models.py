@@ -57,9 +57,18 @@ LIMITS: dict[str, dict[str, Limits]] = {
 _SNAPSHOT = re.compile(r"(?:-preview|-exp)?(?:-latest|-[0-9]{3,8}|-[0-9]{4}-[0-9]{2}-[0-9]{2}|-[0-9]{2}-[0-9]{2}(?:[0-9]{2})?)?\Z")
 
 
+_ON_BEDROCK = re.compile(r"(?:.*[/.])?anthropic\.(claude-.+?)(?:-v[0-9]+)?(?::[0-9a-z]+)?\Z")
+
+
 def limits(vendor: str, model: str) -> Limits:
-    """What is known of `model`, a snapshot (`-2025-08-07`, `-20250929`, `-001`, `-preview`, `-latest`) included. A variant inherits nothing."""
+    """What is known of `model`, a snapshot (`-2025-08-07`, `-20250929`, `-001`, `-preview`, `-latest`) included. A variant inherits nothing.
+
+    Claude's names at Bedrock (`eu.anthropic.claude-…-20250929-v1:0`, an ARN that ends so) and at Vertex AI (`claude-…@20250929`) mean the same.
+    """
     known = LIMITS.get(vendor, {})
+    if vendor == "anthropic":
+        found_there = _ON_BEDROCK.match(model)
+        model = (found_there[1] if found_there else model).replace("@", "-")
     exact = known.get(model)
     if exact is not None:
         return exact

@@ -1,52 +1,53 @@
-"""The `providers` section: which endpoint, of which kind, with whose key. The file says where a key is, never what it is."""
+"""The `providers` section: which endpoint, of which kind, where. Whose key it gets is in `credentials`.
+
+What is put into a URL (a region, a project) is held to the exact form that its owner gives it, so nothing written there can lead elsewhere.
+"""
 
 from __future__ import annotations
 
 import ipaddress
-import os.path
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
-from extproc.providers.kinds import KINDS, QUIRKS, ProviderKind
+from extproc.providers.kinds import ALIASES, KINDS, QUIRKS, ProviderKind
+from extproc.registry.credentials import KEY_ADVICE, check_name, read_credentials
 from extproc.registry.fields import Field, Record
-from extproc.registry.problems import looks_secret, shown
-from extproc.registry.types import Credential, Provider
+from extproc.registry.problems import shown
+from extproc.registry.types import Provider
 from extproc.registry.yaml_marks import Scalar
 
-NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}\Z")
-NAME_RULE = "must be 1 to 63 lower-case letters, digits, dots, dashes or underscores, the first a letter or a digit"
-
-LATER_KINDS = frozenset("ai21 azure azure-openai bedrock cohere huggingface mistral ollama replicate vertex vertex-ai watsonx".split())  # noqa: SIM905
-"""Endpoints with a dialect or an envelope of their own, which this version does not speak."""
-COMPATIBLE = frozenset("cerebras deepseek fireworks groq llama.cpp lmstudio nvidia openrouter perplexity sglang tgi together vllm x-ai xai".split())  # noqa: SIM905
-"""Vendors that are no kind of their own because they speak OpenAI's dialect."""
-LATER_CREDENTIALS = {
-    "aws": "an AWS credential",
-    "entra": "a Microsoft Entra credential",
-    "gcp": "a Google Cloud credential",
-    "google": "a Google Cloud credential",
-    "vault": "a Vault credential",
-}
-LATER_KEYS = {
-    "api_version": "`api_version` (Azure)",
-    "region": "`region` (Bedrock, Vertex)",
-    "project": "`project` (Vertex)",
-    "location": "`location` (Vertex)",
-}
-_KEY_ADVICE = "keys are not written in this file: use credential: {file: /path} or {env: NAME}"
+LATER_KINDS = frozenset({"ai21", "replicate", "watsonx"})
+"""Endpoints with a dialect of their own, which this version does not speak."""
 HINTS = {
-    **dict.fromkeys(("api_key", "apikey", "api-key", "key", "token", "secret", "password"), _KEY_ADVICE),
+    **dict.fromkeys(("api_key", "apikey", "api-key", "key", "token", "secret", "password"), KEY_ADVICE),
     **dict.fromkeys(("base_url", "api_base", "endpoint", "host"), "use url"),
     **dict.fromkeys(("type", "provider", "dialect"), "use kind"),
+    **dict.fromkeys(("project_id", "gcp_project"), "use project"),
+    **dict.fromkeys(("aws_region", "region_name"), "use region"),
+    "deployment": "it belongs to the target",
 }
-KNOWN = ("kind", "url", "credential", "credentials", "data_stays_in", "quirks", "envoy")
+PLACES = ("region", "project", "location")
+"""What a kind's `url` may hold in braces."""
+KNOWN = ("kind", "url", *PLACES, "api_version", "credential", "credentials", "data_stays_in", "quirks", "envoy")
 DIALECT_PATHS = ("/chat/completions", "/completions", "/messages", "/responses", "/embeddings", "/models")
 
-_ENV = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}\Z")
 _HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*\.?\Z")
 _PATH = re.compile(r"(?:/[A-Za-z0-9._~@:+-]+)*\Z")
 _REGION = re.compile(r"[a-z0-9][a-z0-9-]{0,31}\Z")
+_PLACE: dict[str, tuple[re.Pattern[str], str]] = {
+    "region": (re.compile(r"[a-z]{2,4}(?:-[a-z]{2,12}){1,3}-[0-9]{1,2}\Z"), "a region of AWS such as eu-central-1"),
+    "project": (
+        re.compile(r"(?:[a-z][a-z0-9.-]{1,62}:)?[a-z][a-z0-9-]{4,28}[a-z0-9]\Z|[0-9]{6,20}\Z"),
+        "the id or the number of a Google Cloud project",
+    ),
+    "location": (re.compile(r"[a-z]{2,}(?:-[a-z]+[0-9]{1,2})?\Z"), "a location of Vertex AI such as europe-west4, eu or global"),
+}
+_API_VERSION = re.compile(r"20[0-9]{2}-[0-9]{2}-[0-9]{2}(?:-preview)?\Z")
+UNDATED = ("v1", "preview")
+"""The `api_version` of Azure's style of paths that has no date."""
+_AZURE_PATH = re.compile(r"/openai(?:/v1|/deployments(?:/.*)?)?\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,21 +66,17 @@ def read_providers(section: Field, directory: str) -> dict[str, Provider | None]
     return None if entries is None else {name: _provider(name, entry, directory) for name, entry in entries.items()}
 
 
-def check_name(field: Field, name: str, what: str) -> None:
-    """Reports a name that cannot become part of an Envoy cluster's name."""
-    if not NAME.match(name):
-        field.fail(f"{shown(name)} is no name for a {what}: it {NAME_RULE}")
-
-
 def _provider(name: str, field: Field, directory: str) -> Provider | None:
     before = len(field.problems)
     check_name(field, name, "provider")
-    record = field.record(KNOWN, later=LATER_KEYS, hints=HINTS, wanted="a mapping such as {kind: openai, credential: {env: OPENAI_API_KEY}}")
+    record = field.record(KNOWN, hints=HINTS, wanted="a mapping such as {kind: openai, credential: {env: OPENAI_API_KEY}}")
     if record is None:
         return None
     kind = _kind(record)
-    endpoint = _endpoint(record, kind)
-    credentials = _credentials(record, kind, directory)
+    places = _places(record, kind)
+    api_version, kind = _api_version(record.get("api_version"), kind)
+    endpoint = _endpoint(record, kind, places)
+    credentials = read_credentials(record, kind, directory)
     stays_in = _regions(record.get("data_stays_in"))
     quirks = _quirks(record.get("quirks"))
     envoy = read_envoy(record.get("envoy"))
@@ -96,6 +93,8 @@ def _provider(name: str, field: Field, directory: str) -> Provider | None:
         data_stays_in=stays_in,
         envoy=envoy,
         quirks=kind.quirks | quirks,
+        region=places.get("region"),
+        api_version=api_version,
     )
 
 
@@ -104,36 +103,122 @@ def _kind(record: Record) -> ProviderKind | None:
     name = field.text("a provider kind") if field else None
     if field is None or name is None:
         return None
+    name = ALIASES.get(name, name)
     if name in KINDS:
         return KINDS[name]
     if name.lower() in LATER_KINDS:
         field.fail(f"the provider kind {shown(name)} is not supported by this version yet", f"supported: {', '.join(KINDS)}")
-    elif name.lower() in COMPATIBLE:
-        field.fail(f"no provider kind {shown(name)}", "it speaks OpenAI's dialect: use openai-compatible with its url")
     else:
-        guess = field.problems.did_you_mean(name, KINDS)
-        field.fail(f"no provider kind {shown(name)}", guess or f"known: {', '.join(KINDS)}")
+        guess = field.problems.did_you_mean(name, (*KINDS, *ALIASES))
+        advice = f"known: {', '.join(KINDS)}; any other server with OpenAI's API is openai-compatible with its url"
+        field.fail(f"no provider kind {shown(name)}", guess or advice)
     return None
 
 
-def _endpoint(record: Record, kind: ProviderKind | None) -> Endpoint | None:
+def _places(record: Record, kind: ProviderKind | None) -> dict[str, str]:
+    """Those of `PLACES` that are written and good. Reports those that the kind needs, and those that would say nothing."""
+    out: dict[str, str] = {}
+    for name in PLACES:
+        field = record.get(name)
+        pattern, wanted = _PLACE[name]
+        value = field.text(wanted) if field else None
+        if field is None or value is None:
+            continue
+        if not pattern.match(value):
+            field.fail(f"{shown(value)} is not {wanted}")
+        out[name] = value
+    if kind is None:
+        return out
+    needed = _needed(record, kind)
+    for name in PLACES:
+        field = record.get(name)
+        if name in needed and field is None:
+            record.field.fail(f"the kind {kind.name} needs `{name}`", f"{_PLACE[name][1]}")
+        elif name not in needed and field is not None:
+            advice = "where data stays is data_stays_in" if name != "project" else None
+            if name in _templates(kind.url or ""):
+                advice = f"the url is whole; leave {name} out, or write {{{name}}} where it belongs in the url"
+            field.fail(f"says nothing: the kind {kind.name} does not need it here", advice)
+    return out
+
+
+def _needed(record: Record, kind: ProviderKind) -> set[str]:
+    """Which of `PLACES` the provider's URL, or the signature of its requests, is made with."""
+    needed = {"region"} if kind.signs is not None else set()
+    written = record.get("url")
+    if written is None or not isinstance(written.node, Scalar):
+        return needed | _templates(kind.url or "")
+    given = _templates(written.node.text)
+    return needed | given | (_templates(_path_of(kind)) if _is_bare(written.node.text) else set())
+
+
+def _templates(url: str) -> set[str]:
+    return {name for name in PLACES if f"{{{name}}}" in url}
+
+
+def _is_bare(url: str) -> bool:
+    """Is it a host without a path?"""
+    return "/" not in url.partition("://")[2].rstrip("/")
+
+
+def _path_of(kind: ProviderKind) -> str:
+    """The path of a kind's URL where that depends on the provider."""
+    path = "/" + (kind.url or "").partition("://")[2].partition("/")[2]
+    return path if _templates(path) else ""
+
+
+def _api_version(field: Field | None, kind: ProviderKind | None) -> tuple[str | None, ProviderKind | None]:
+    """The version as it is sent, and the kind with the formats that it has there."""
+    if kind is None:
+        return None, None
+    if field is None:
+        return None, replace(kind, speaks=kind.undated) if kind.undated else kind
+    if not kind.undated:
+        field.fail(f"says nothing: the kind {kind.name} has no versions by date")
+        return None, kind
+    value = field.text("a version such as 2025-04-01-preview, or v1")
+    if value in UNDATED:
+        return (None if value == "v1" else value), replace(kind, speaks=kind.undated)
+    if value is not None and not _API_VERSION.match(value):
+        field.fail(f"{shown(value)} is no version: a date such as 2024-10-21 or 2025-04-01-preview, or {' or '.join(UNDATED)}")
+    return value, kind
+
+
+def _endpoint(record: Record, kind: ProviderKind | None, places: Mapping[str, str]) -> Endpoint | None:
     field = record.get("url")
     if field is not None:
-        return parse_url(field)
+        found = parse_url(field, places)
+        if found is None or kind is None:
+            return found
+        if kind.undated and _AZURE_PATH.search(found.path):
+            field.fail("must end before /openai: that part and what follows it are added per request", "leave /openai and what follows it off")
+            return None
+        return found if found.path else replace(found, path=_filled(_path_of(kind), places))
     if kind is not None and kind.url is None:
-        record.field.fail(f"the kind {kind.name} needs `url`", 'for example url: "http://vllm.models.svc:8000/v1"')
+        record.field.fail(f"the kind {kind.name} needs `url`", f"for example url: {_EXAMPLES.get(kind.name, _EXAMPLES['openai-compatible'])}")
         return None
-    if kind is None or kind.url is None:
+    if kind is None or kind.url is None or _templates(kind.url) - set(places):
         return None
-    parts = urlsplit(kind.url)
+    special = (url for name, pattern, url in kind.urls if re.fullmatch(pattern, places.get(name, "")))
+    parts = urlsplit(_filled(next(special, kind.url), places))
     return Endpoint(parts.scheme, parts.hostname or "", 443 if parts.scheme == "https" else 80, parts.path)
 
 
-def parse_url(field: Field) -> Endpoint | None:
-    """An http or https base URL. The text of a refused one is not quoted: people write keys into URLs."""
+_EXAMPLES = {"openai-compatible": '"http://vllm.models.svc:8000/v1"', "azure-openai": '"https://acme-eu.openai.azure.com"'}
+
+
+def _filled(template: str, places: Mapping[str, str]) -> str:
+    for name, value in places.items():
+        template = template.replace(f"{{{name}}}", value)
+    return template
+
+
+def parse_url(field: Field, places: Mapping[str, str]) -> Endpoint | None:
+    """An http or https base URL, in which `places` stand in braces. The text of a refused one is not quoted: people write keys into URLs."""
     text = field.text('a URL such as "https://host/v1"')
     if text is None:
         return None
+    text = _filled(text, places)
     try:
         parts = urlsplit(text)
         host, port = parts.hostname or "", parts.port
@@ -168,64 +253,6 @@ def _is_host(host: str) -> bool:
     except ValueError:
         return _HOST.match(host) is not None
     return "%" not in host
-
-
-def _credentials(record: Record, kind: ProviderKind | None, directory: str) -> tuple[Credential, ...]:
-    one, pool = record.get("credential"), record.get("credentials")
-    if one is not None and pool is not None:
-        pool.fail("stands beside `credential`", "keep one of them; a pool holds all keys")
-    if one is not None:
-        if isinstance(one.node, Scalar) and one.node.text == "none":
-            return (Credential(),)
-        found = _credential("", one, directory)
-        return (found,) if found else ()
-    if pool is not None:
-        entries = pool.entries("a mapping from names to credentials") or {}
-        for name, field in entries.items():
-            check_name(field, name, "credential")
-        return tuple(c for name, field in entries.items() if (c := _credential(name, field, directory)))
-    if kind is not None and kind.url is not None and record.get("url") is None:
-        record.field.fail(
-            f"has no credential, and {urlsplit(kind.url).hostname} serves nobody without one",
-            "credential: {env: NAME} or {file: /path}; credential: none if a proxy on the way adds the key",
-        )
-    return (Credential(),)
-
-
-def _credential(name: str, field: Field, directory: str) -> Credential | None:
-    if isinstance(field.node, Scalar):
-        # never quoted: whatever stands here in place of a reference is probably the key itself
-        field.fail("must say where the key is, not what it is" if field.node.kind != "null" else "is empty", _KEY_ADVICE)
-        return None
-    record = field.record(("file", "env"), later=LATER_CREDENTIALS, hints=HINTS, wanted="{file: /path} or {env: NAME}")
-    if record is None:
-        return None
-    file, env = record.get("file"), record.get("env")
-    if (file is None) == (env is None):
-        if not record.refused:
-            field.fail("needs exactly one of `file` and `env`")
-        return None
-    if env is not None:
-        variable = _reference(env, "the name of an environment variable")
-        if variable is not None and not _ENV.match(variable):
-            env.fail("is not the name of an environment variable: letters, digits and underscores")
-            return None
-        return Credential(name, env=variable) if variable else None
-    path = _reference(file, "the path of a file") if file is not None else None
-    if path is None or file is None:
-        return None
-    if path.startswith("~") or "\0" in path or path.endswith("/"):
-        file.fail("is not the path of a file that Envoy could read", "write it absolute, or relative to this file")
-        return None
-    return Credential(name, file=os.path.normpath(os.path.join(directory, path)))  # noqa: PTH118 - Path keeps `..`
-
-
-def _reference(field: Field, wanted: str) -> str | None:
-    """The text, unless it is a key itself; a wrong value is not quoted either."""
-    if isinstance(field.node, Scalar) and looks_secret(field.node.text) and "/" not in field.node.text:
-        field.fail(f"looks like a key; here stands {wanted} that holds it", _KEY_ADVICE)
-        return None
-    return field.text(wanted)
 
 
 def _regions(field: Field | None) -> frozenset[str]:

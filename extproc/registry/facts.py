@@ -56,7 +56,7 @@ def provider_facts(provider: Provider, model: str, day: date) -> Known:
     if model == "*":
         return Known()
     host = f"[{provider.host}]" if ":" in provider.host else provider.host
-    return known(provider.kind.vendor, provider.kind.prices, f"{provider.scheme}://{host}{provider.base_path}", model, day)
+    return known(provider.kind.vendor_of(model), provider.kind.prices, f"{provider.scheme}://{host}{provider.base_path}", model, day)
 
 
 def facts_for(target: Target, model: str, day: date) -> tuple[Facts, Price | None]:

@@ -14,6 +14,7 @@ from extproc.registry.chains import read_defaults, read_models
 from extproc.registry.endpoints import read_providers
 from extproc.registry.fields import Field, Record
 from extproc.registry.offers import read_targets
+from extproc.registry.pass_through import read_passthrough
 from extproc.registry.problems import Problem, Problems, RegistryError
 from extproc.registry.types import Registry
 from extproc.registry.yaml_marks import MAX_BYTES, Scalar, read_yaml
@@ -21,8 +22,8 @@ from extproc.registry.yaml_marks import MAX_BYTES, Scalar, read_yaml
 __all__ = ["Problem", "RegistryError", "load_registry", "parse_registry"]
 
 VERSION = 1
-SECTIONS = ("version", "providers", "targets", "defaults", "models")
-LATER = {"identity": "`identity`", "limits": "`limits`", "passthrough": "`passthrough`"}
+SECTIONS = ("version", "providers", "targets", "defaults", "models", "passthrough")
+LATER = {"identity": "`identity`", "limits": "`limits`"}
 
 
 def load_registry(path: Path, day: date | None = None) -> Registry:
@@ -64,6 +65,8 @@ def _parse(raw: bytes, path: str, day: date, problems: Problems) -> Registry | N
     defaults = read_defaults(record.get("defaults"))
     section = record.need("models", "{chat: {targets: [gpt-4o]}}")
     models = read_models(section, targets, defaults) if section else None
+    section = record.get("passthrough")
+    passthrough = read_passthrough(section, targets) if section else ()
     if problems or providers is None or targets is None or models is None:
         return None
     return Registry(
@@ -72,6 +75,7 @@ def _parse(raw: bytes, path: str, day: date, problems: Problems) -> Registry | N
         models,
         hashlib.sha256(raw).hexdigest()[:12],
         path,
+        passthrough,
     )
 
 

@@ -8,7 +8,8 @@ from datetime import date
 
 from extproc.core.dialect import Facts, Need
 from extproc.core.usage import Price
-from extproc.registry.endpoints import check_name, read_envoy
+from extproc.registry.credentials import check_name
+from extproc.registry.endpoints import read_envoy
 from extproc.registry.facts import Known, provider_facts
 from extproc.registry.fields import Field, Record
 from extproc.registry.names import MAX_NAME, safe_model_name
@@ -16,12 +17,19 @@ from extproc.registry.problems import shown, starts_like_a_key
 from extproc.registry.types import Provider, Target
 
 NEEDS = tuple(sorted(v for k, v in vars(Need).items() if k.isupper()))
-KNOWN = ("provider", "model", "capabilities", "usd_per_million_tokens", "context_window", "max_output_tokens", "set_headers", "envoy")
-LATER = {"deployment": "`deployment` (Azure)", "region": "`region`", "quantization": "`quantization`"}
+KNOWN = (
+    *("provider", "model", "deployment", "api", "capabilities", "usd_per_million_tokens", "context_window", "max_output_tokens"),
+    *("set_headers", "envoy"),
+)
+LATER = {"quantization": "`quantization`"}
 HINTS = {
     **dict.fromkeys(("price", "prices", "cost", "pricing"), "use usd_per_million_tokens: {input: …, output: …}"),
     **dict.fromkeys(("max_tokens", "max_output"), "use max_output_tokens"),
-    **dict.fromkeys(("credential", "credentials", "url", "kind", "data_stays_in", "quirks"), "it belongs to the provider"),
+    **dict.fromkeys(
+        ("credential", "credentials", "url", "kind", "region", "project", "location", "api_version", "data_stays_in", "quirks"),
+        "it belongs to the provider",
+    ),
+    "deployment_id": "use deployment",
     "headers": "use set_headers",
 }
 RESERVED = frozenset({"admin", "ext_proc", "otel"})
@@ -31,6 +39,7 @@ MAX_TOKENS = 100_000_000
 MAX_PRICE = 100_000.0
 MAX_HEADER_VALUE = 4096
 
+_DEPLOYMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 _GEMINI_NAME = re.compile(r"(?:tunedModels/)?[^/:]+\Z")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}\Z")
 _HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?\Z")
@@ -68,6 +77,8 @@ def _target(name: str, field: Field, providers: Mapping[str, Provider | None] | 
         return None
     provider = _provider(record, providers)
     model = _model(record, provider)
+    api = _api(record.get("api"), provider)
+    deployment = _deployment(record, provider, model)
     capabilities = _capabilities(record.get("capabilities"))
     price = _price(record.get("usd_per_million_tokens"))
     window = _tokens(record.get("context_window"))
@@ -81,8 +92,13 @@ def _target(name: str, field: Field, providers: Mapping[str, Provider | None] | 
         return None
     if "no_json_schema" in provider.quirks:
         capabilities.setdefault(Need.JSON_SCHEMA, False)
-    facts = Facts(model, provider.kind.vendor_of(model), max_output_tokens=most, context_window=window, quirks=provider.quirks)
-    return Target(name, provider, model, facts, capabilities, price or packaged.price, headers, envoy)
+    vendor = provider.kind.vendor_of(model)
+    facts = Facts(model, vendor, max_output_tokens=most, context_window=window, quirks=provider.quirks, deployment=deployment)
+    target = Target(name, provider, model, facts, capabilities, price or packaged.price, headers, envoy, api or "")
+    if not target.upstreams:
+        field.fail(f"the kind {provider.kind.name} serves no model {shown(model)}", "name the provider's model" if model == "*" else None)
+        return None
+    return target
 
 
 def _provider(record: Record, providers: Mapping[str, Provider | None] | None) -> Provider | None:
@@ -104,12 +120,42 @@ def _model(record: Record, provider: Provider | None) -> str | None:
         rule = f"letters, digits and . _ : @ + - / up to {MAX_NAME} characters"
         field.fail(f"{shown(model)} is no model name: {rule}", 'a wildcard is "*" alone' if "*" in model else None)
         return None
-    if provider and provider.kind.dialect == "gemini" and not _GEMINI_NAME.match(model):
+    if provider and any(s.dialect.partition("@")[0] == "gemini" and s.serves(model) for s in provider.kind.speaks) and not _GEMINI_NAME.match(model):
         # there the name stands in the path, before a colon and the method
         advice = "leave models/ off" if model.startswith("models/") else "gemini-2.5-pro, or tunedModels/name"
         field.fail(f"{shown(model)} cannot be part of a Gemini path", advice)
         return None
     return model
+
+
+def _api(field: Field | None, provider: Provider | None) -> str | None:
+    """One of the words by which the kind's formats can be told apart."""
+    value = field.text("chat or responses") if field else None
+    if field is None or value is None or provider is None:
+        return value
+    known = sorted({s.api for s in provider.kind.speaks if s.api is not None})
+    if value not in known:
+        of = f"; it has: {', '.join(known)}" if known else " to choose from"
+        field.fail(f"the kind {provider.kind.name} has no api {shown(value)}{of}", field.problems.did_you_mean(value, known))
+    return value
+
+
+def _deployment(record: Record, provider: Provider | None, model: str | None) -> str | None:
+    """The name that the account gave to the model. Where it is part of the path, every target has one: its own, or its model's."""
+    field = record.get("deployment")
+    value = field.text("the name of a deployment") if field else None
+    if provider is None:
+        return value
+    if field is not None and not provider.kind.undated:
+        field.fail(f"the kind {provider.kind.name} has no deployments", "use model")
+    elif field is not None and value is not None and not _DEPLOYMENT.match(value):
+        field.fail(f"{shown(value)} is no name of a deployment: letters, digits and . _ - up to 64 characters")
+    elif field is None and model is not None and not _DEPLOYMENT.match(model) and any("{deployment}" in s.base for s in provider.kind.speaks):
+        record.field.fail(
+            f"needs `deployment`: it is part of the path, and {shown(model)} cannot be",
+            "a target for each deployment, or the provider without api_version",
+        )
+    return value
 
 
 def _capabilities(field: Field | None) -> dict[str, bool]:

@@ -87,7 +87,7 @@ limits: []
 EXPECTED = """\
 1: version: this program reads version 1 of the registry file
 2: identity: `identity` is not supported by this version yet
-3: provider: is not a known key; known here: version, providers, targets, defaults, models
+3: provider: is not a known key; known here: version, providers, targets, defaults, models, passthrough
 5: providers."Open AI": "Open AI" is no name for a provider: it must be 1 to 63 lower-case letters, digits, dots, dashes or underscores
 7: providers.openai.kind: no provider kind "opnai"
 8: providers.openai.api_key: is not a known key
@@ -95,18 +95,17 @@ EXPECTED = """\
 15: providers.both.credentials: stands beside `credential`
 19: providers.pool.credentials.A: "A" is no name for a credential
 19: providers.pool.credentials.A.env: is not the name of an environment variable
-20: providers.pool.credentials.b: needs exactly one of `file` and `env`
+20: providers.pool.credentials.b: needs exactly one of `file`, `env`, `aws`, `google` and `entra`
 21: providers.pool.credentials.c.env: looks like a key
 22: providers.pool.credentials.d.file: is not the path of a file that Envoy could read
-23: providers.pool.credentials.e.aws: an AWS credential is not supported by this version yet
+23: providers.pool.credentials.e.aws: the kind openai takes no such credential; these do: bedrock
 24: providers.nokey: has no credential, and generativelanguage.googleapis.com serves nobody without one
 25: providers.local: the kind openai-compatible needs `url`
 27: providers.local.data_stays_in[0]: "no" is a boolean to YAML 1.1 and a word to YAML 1.2
 27: providers.local.data_stays_in[1]: "EU" is no region
 27: providers.local.data_stays_in[3]: "eu" is listed twice
 28: providers.local.quirks[0]: no quirk "max_token"; known:
-29: providers.bedrock.kind: the provider kind "bedrock" is not supported by this version yet
-29: providers.bedrock.region: `region` (Bedrock, Vertex) is not supported by this version yet
+29: providers.bedrock: has no credential, and the kind bedrock serves nobody without one
 30: providers.web.url: must start with https:// or http://
 34: targets.ext_proc: "ext_proc" is the name of a cluster in Envoy's own configuration
 35: targets."a@b": "a@b" is no name for a target
@@ -125,7 +124,6 @@ EXPECTED = """\
 46: targets.broken.set_headers.x-one: is no header value
 47: targets.broken.set_headers.x-two: must be text, is "2"
 48: targets.broken.envoy: must be a mapping of Envoy cluster settings, is a list
-49: targets.broken.deployment: `deployment` (Azure) is not supported by this version yet
 50: targets.gpt-4o: is set twice, first in line 33
 52: defaults.timeouts.unary_attempt: must be a duration with its unit, such as 20s, 500ms or 2m, is "120"
 52: defaults.timeouts.first_token: first_token (390s) is longer than the deadline over the whole chain (300s)
