@@ -16,6 +16,7 @@ PARAMETERS = frozenset(
         *("reasoning_show", "response_format_description", "safety_identifier", "seed", "service_tier", "stop", "store", "stream_options", "strict"),
         *("temperature", "tool_choice", "top_k", "top_logprobs", "top_p", "user", "verbosity", "web_search_options"),
         *("include", "max_tool_calls", "truncation"),
+        *("max_chunks_per_doc", "max_tokens_per_doc", "relevant_spans"),
         *("audio_track_extraction", "document_ocr", "input_type", "keep_alive", "max_input_tokens", "options", "priority", "title", "truncate"),
     )
 )
@@ -25,6 +26,7 @@ MEMBERS = frozenset(
     (
         *("allowed_callers", "caller", "container", "context_management", "defer_loading", "eager_input_streaming", "input_examples", "is_error"),
         *("toolset_name", "transformations", "closed", "index", "prefix", "include_obfuscation", "phase"),
+        *("citation_options", "safety_mode"),
         *("audioTranscription", "continuationToken", "displayName", "mediaProcessing", "mediaResolution", "partMetadata", "partialArgs"),
         *("scheduling", "speechMetadata", "thoughtSignature", "videoMetadata", "willContinue"),
     )
@@ -86,6 +88,7 @@ CODES: dict[str, str] = {
     "coerced:turn_order": "an assistant's turn was put between tool results and a user's message, which the target refuses in a row",
     "coerced:user": "a user id that is too long was sent as its hash",
     **{f"coerced:{name}": f"{name} was moved into the target's range" for name in ("frequency_penalty", "presence_penalty", "temperature", "top_p")},
+    "coerced:top_k": "top_k was moved into the target's range",
     "defaulted:input_type": "the format requires the task of an embedding: documents of a search",
     "defaulted:thinking": "tool calls of the history got blank thoughts: the target wants some with each",
     "defaulted:max_tokens": "the format requires a limit: the most that the model writes",

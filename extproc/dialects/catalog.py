@@ -4,12 +4,27 @@ from __future__ import annotations
 
 from extproc.core.dialect import Dialect
 from extproc.dialects.anthropic_messages import AnthropicMessages
+from extproc.dialects.cohere_chat import CohereChat
+from extproc.dialects.cohere_embeddings import CohereEmbeddings
+from extproc.dialects.cohere_rerank import CohereRerank, JinaRerank
 from extproc.dialects.gemini import Gemini
+from extproc.dialects.google_embeddings import GeminiEmbeddings, VertexEmbeddings
 from extproc.dialects.ollama_chat import OllamaChat
+from extproc.dialects.ollama_embeddings import OllamaEmbeddings
 from extproc.dialects.openai_chat import OpenAIChat
+from extproc.dialects.openai_embeddings import OpenAIEmbeddings
 from extproc.dialects.openai_native import dialects as openai_native
 from extproc.dialects.openai_responses import OpenAIResponses
 
-_ALL: tuple[Dialect, ...] = (OpenAIChat(), AnthropicMessages(), Gemini(), OllamaChat(), OpenAIResponses(), *openai_native())
+_ALL: tuple[Dialect, ...] = (OpenAIChat(), AnthropicMessages(), Gemini(), OllamaChat(), OpenAIResponses(), CohereChat(), *openai_native())
+_EMBEDDINGS: tuple[Dialect, ...] = (
+    OpenAIEmbeddings(OpenAIChat()),
+    GeminiEmbeddings(Gemini()),
+    VertexEmbeddings(Gemini()),
+    OllamaEmbeddings(OllamaChat()),
+    CohereEmbeddings(CohereChat()),
+)
+_RERANK: tuple[Dialect, ...] = (CohereRerank(CohereChat()), JinaRerank(OpenAIChat()))
+"""Errors look as in the chat format of the same vendor."""
 
-DIALECTS: dict[str, Dialect] = {d.name: d for d in _ALL}
+DIALECTS: dict[str, Dialect] = {d.name: d for d in (*_ALL, *_EMBEDDINGS, *_RERANK)}

@@ -27,6 +27,7 @@ QUIRKS: dict[str, str] = {
     "no_seed": "has no seed",
     "no_stop": "has no stop sequences",
     "no_user": "has no `user`",
+    "no_user_after_tool": "wants an assistant's turn between tool results and a user's message (Mistral)",
     "no_names": "refuses `name` on messages",
     "four_stops": "takes at most four stop sequences",
     "temperature_to_1_5": "takes a temperature up to 1.5",
@@ -36,6 +37,7 @@ QUIRKS: dict[str, str] = {
     "thinking_switch": "thinks or not as `thinking: {type: enabled | disabled}` says (DeepSeek, Z.ai)",
     "thinking_parts": "takes thoughts back, and gives them, as content parts of type `thinking` (Mistral)",
     "reasoning_content_history": "takes `reasoning_content` back in assistant messages (DeepSeek, xAI, Z.ai)",
+    "reasoning_content_required": "refuses tool calls of the history without `reasoning_content` while it thinks (DeepSeek)",
     "reasoning_history": "takes `reasoning` back in assistant messages (Groq, Cerebras)",
     "reasoning_details": "takes `reasoning_details` back in assistant messages (OpenRouter)",
     "extra_content": "takes a thought signature back in a tool call's `extra_content` (Gemini's OpenAI endpoint)",
@@ -53,6 +55,10 @@ QUIRKS: dict[str, str] = {
     "strict_messages": "answers 400 or 422 to members of messages that it does not document",
     "mistral_members": "takes Mistral's parameters (`random_seed`, `safe_prompt`, ...) and refuses those that it does not document",
     "groq_members": "takes Groq's parameters (`reasoning_format`, `search_settings`, ...) and refuses those that it does not document",
+    "no_token_input": "embeds texts only, not tokens",
+    "no_dimensions": "gives vectors of the model's own length only",
+    "output_dimension": "takes `output_dimension`, not `dimensions`, for embeddings (Mistral, Voyage)",
+    "embed_content_config": "takes the settings of an embedding in `embedContentConfig`, and no model in the body (Vertex AI)",
     "gemini_members": "takes what Gemini's OpenAI endpoint documents and refuses other parameters",
 }
 """Every quirk with its meaning; a test holds the kinds and the encoders to this list."""
@@ -85,6 +91,18 @@ def chat(dialect: str) -> tuple[Speaks, ...]:
     return (Speaks(Operation.CHAT, dialect),)
 
 
+RESPONSES_ONLY = r"o\d+(-mini)?-(pro|deep-research)|gpt-[\d.]+-(pro|codex|cyber|rosalind|astra-law)|codex-|computer-use-|gpt-(daybreak|rosalind)-"
+"""Start of the names of OpenAI's models that Chat Completions does not serve: https://developers.openai.com/api/docs/models."""
+
+
+def openai_chats(base: str = "", query: str = "") -> tuple[Speaks, ...]:
+    """OpenAI's two chat formats: clients of either are served in their own, others in the first that has the model."""
+    return (
+        Speaks(Operation.CHAT, "openai_chat", base, query, f"(?!{RESPONSES_ONLY})", "chat"),
+        Speaks(Operation.CHAT, "openai_responses", base, query, api="responses"),
+    )
+
+
 def openai_native(base: str = "", query: str = "") -> tuple[Speaks, ...]:
     """What only OpenAI has a format for, and who imitates it."""
     return (
@@ -94,6 +112,15 @@ def openai_native(base: str = "", query: str = "") -> tuple[Speaks, ...]:
         Speaks(Operation.TRANSCRIPTION, "openai_transcription", base, query),
         Speaks(Operation.MODERATIONS, "openai_moderations", base, query),
     )
+
+
+def embeddings(base: str = "", query: str = "") -> tuple[Speaks, ...]:
+    """OpenAI's embeddings, as everybody who has them in its format serves them: beside the chat."""
+    return (Speaks(Operation.EMBEDDINGS, "openai_embeddings", base, query),)
+
+
+RERANK = (Speaks(Operation.RERANK, "jina_rerank"),)
+"""What many servers compatible with OpenAI have beside its formats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +174,10 @@ _DATED = "api-version={api_version}"
 KINDS: dict[str, ProviderKind] = {
     k.name: k
     for k in (
-        ProviderKind("openai", (*chat("openai_chat"), *openai_native()), "openai", "openai", "https://api.openai.com/v1", prices="openai"),
+        ProviderKind("openai", (*openai_chats(), *embeddings(), *openai_native()), "openai", "openai", "https://api.openai.com/v1", prices="openai"),
         ProviderKind(
             "openai-compatible",
-            (*chat("openai_chat"), *openai_native()),
+            (*chat("openai_chat"), *embeddings(), *RERANK, *openai_native()),
             "openai-compatible",
             "openai",
             quirks=frozenset({"max_tokens", "no_developer_role"}),
@@ -169,7 +196,7 @@ KINDS: dict[str, ProviderKind] = {
         ),
         ProviderKind(
             "gemini",
-            chat("gemini"),
+            (*chat("gemini"), Speaks(Operation.EMBEDDINGS, "gemini_embeddings")),
             "gemini",
             "gcp.gemini",
             "https://generativelanguage.googleapis.com/v1beta",
@@ -178,8 +205,25 @@ KINDS: dict[str, ProviderKind] = {
             prices="google",
         ),
         ProviderKind(
+            "cohere",
+            (
+                *chat("cohere_chat"),
+                Speaks(Operation.EMBEDDINGS, "cohere_embeddings"),
+                Speaks(Operation.RERANK, "cohere_rerank"),
+            ),
+            "cohere",
+            "cohere",
+            "https://api.cohere.com",
+            prices="cohere",
+        ),
+        ProviderKind(
             "ollama",
-            (Speaks(Operation.CHAT, "ollama_chat", api="ollama"), Speaks(Operation.CHAT, "openai_chat", "/v1", api="chat")),
+            (
+                Speaks(Operation.CHAT, "ollama_chat", api="ollama"),
+                Speaks(Operation.CHAT, "openai_chat", "/v1", api="chat"),
+                Speaks(Operation.EMBEDDINGS, "ollama_embeddings"),
+                *embeddings("/v1"),
+            ),
             "ollama",
             "ollama",
             quirks=frozenset({"max_tokens", "no_developer_role"}),
@@ -188,14 +232,20 @@ KINDS: dict[str, ProviderKind] = {
             "azure-openai",
             (
                 Speaks(Operation.CHAT, "openai_chat", "/openai/deployments/{deployment}", _DATED, api="chat"),
+                *embeddings("/openai/deployments/{deployment}", _DATED),
                 *openai_native("/openai/deployments/{deployment}", _DATED),
             ),
             "openai",
             "azure.ai.openai",
             auth_header="api-key",
             auth_prefix="",
-            prices="azure",
-            undated=(Speaks(Operation.CHAT, "openai_chat", "/openai/v1", _DATED, api="chat"), *openai_native("/openai/v1", _DATED)),
+            # at Azure's global price, which the packaged data has for few of its models
+            prices="openai",
+            undated=(
+                Speaks(Operation.CHAT, "openai_chat", "/openai/v1", _DATED, api="chat"),
+                *embeddings("/openai/v1", _DATED),
+                *openai_native("/openai/v1", _DATED),
+            ),
             scopes=(("entra", ENTRA_SCOPE),),
         ),
         ProviderKind(
@@ -217,11 +267,14 @@ KINDS: dict[str, ProviderKind] = {
             (
                 Speaks(Operation.CHAT, "anthropic_messages@vertex", "/publishers/anthropic", models="claude-"),
                 Speaks(Operation.CHAT, "gemini", "/publishers/google", models=r"(?!claude-)[^*]"),
+                Speaks(Operation.EMBEDDINGS, "gemini_embeddings", "/publishers/google", models="gemini-"),
+                Speaks(Operation.EMBEDDINGS, "vertex_embeddings", "/publishers/google", models=r"(?!claude-|gemini-)[^*]"),
             ),
             "gemini",
             "gcp.vertex_ai",
             f"https://{{location}}-aiplatform.googleapis.com{_VERTEX}",
             prices="google",
+            quirks=frozenset({"embed_content_config"}),
             vendors=(("claude-", "anthropic"),),
             urls=(
                 ("location", "global", f"https://aiplatform.googleapis.com{_VERTEX}"),
@@ -229,7 +282,18 @@ KINDS: dict[str, ProviderKind] = {
             ),
             scopes=(("google", GOOGLE_SCOPE),),
         ),
-        *(ProviderKind(v.name, chat("openai_chat"), v.vendor or v.name, v.otel_name, v.url, prices=v.prices, quirks=v.quirks) for v in CHAT_VENDORS),
+        *(
+            ProviderKind(
+                v.name,
+                (*chat("openai_chat"), *(embeddings() if v.embeddings else ()), *(RERANK if v.rerank else ())),
+                v.vendor or v.name,
+                v.otel_name,
+                v.url,
+                prices=v.prices,
+                quirks=v.quirks,
+            )
+            for v in CHAT_VENDORS
+        ),
     )
 }
 

@@ -23,6 +23,10 @@ class ChatVendor:
     quirks: frozenset[str]
     vendor: str = ""
     """Who mints its opaque state, where that is not the kind itself."""
+    embeddings: bool = False
+    """Does it serve OpenAI's `/embeddings` beside the chat?"""
+    rerank: bool = False
+    """Does it serve `/rerank`, as Jina has it?"""
 
 
 def _quirks(words: str) -> frozenset[str]:
@@ -38,8 +42,10 @@ CHAT_VENDORS: tuple[ChatVendor, ...] = (
         "mistral",
         _quirks(
             "mistral_members strict_messages max_tokens no_developer_role no_names no_stream_options short_tool_ids thinking_parts document_url"
-            " bare_audio prefix top_k tool_parameters temperature_to_1_5 efforts_by_model"
+            " bare_audio prefix top_k tool_parameters temperature_to_1_5 no_user_after_tool efforts_by_model"
+            " output_dimension no_token_input"
         ),
+        embeddings=True,
     ),
     # https://console.groq.com/docs/openai, groq.types.chat.CompletionCreateParams
     ChatVendor(
@@ -48,7 +54,8 @@ CHAT_VENDORS: tuple[ChatVendor, ...] = (
         "https://api.groq.com/openai/v1",
         "groq",
         _quirks(
-            "groq_members strict_messages no_names no_logprobs no_logit_bias no_choices four_stops reasoning_history reasoning_format efforts_by_model"
+            "groq_members strict_messages no_names no_logprobs no_logit_bias no_choices four_stops reasoning_history reasoning_format"
+            " efforts_by_model"
         ),
     ),
     # https://api-docs.deepseek.com/api/create-chat-completion, https://api-docs.deepseek.com/guides/thinking_mode
@@ -59,7 +66,7 @@ CHAT_VENDORS: tuple[ChatVendor, ...] = (
         "deepseek",
         _quirks(
             "max_tokens no_developer_role no_json_schema no_parallel_tool_calls no_choices no_seed no_logit_bias no_user reasoning_content_history"
-            " thinking_switch no_content_parts"
+            " reasoning_content_required thinking_switch no_content_parts"
         ),
     ),
     # https://docs.x.ai/docs/api-reference#chat-completions, https://docs.x.ai/docs/guides/reasoning
@@ -70,7 +77,9 @@ CHAT_VENDORS: tuple[ChatVendor, ...] = (
         "together",
         "https://api.together.xyz/v1",
         "together",
-        _quirks("max_tokens no_developer_role no_user top_k no_parallel_tool_calls"),
+        _quirks("max_tokens no_developer_role no_user top_k no_parallel_tool_calls no_token_input no_dimensions"),
+        embeddings=True,
+        rerank=True,
     ),
     # https://docs.fireworks.ai/api-reference/post-chatcompletions
     ChatVendor(
@@ -79,6 +88,8 @@ CHAT_VENDORS: tuple[ChatVendor, ...] = (
         "https://api.fireworks.ai/inference/v1",
         "fireworks",
         _quirks("max_tokens no_developer_role top_k reasoning_content_history"),
+        embeddings=True,
+        rerank=True,
     ),
     # https://openrouter.ai/docs/api-reference/parameters
     ChatVendor(
@@ -87,6 +98,8 @@ CHAT_VENDORS: tuple[ChatVendor, ...] = (
         "https://openrouter.ai/api/v1",
         "openrouter",
         _quirks("max_tokens reasoning_details reasoning_object cache_control top_k prefill file_url video_url"),
+        embeddings=True,
+        rerank=True,
     ),
     # https://docs.perplexity.ai/api-reference/chat-completions-post
     ChatVendor(
@@ -106,13 +119,18 @@ CHAT_VENDORS: tuple[ChatVendor, ...] = (
         "https://api.cerebras.ai/v1",
         "cerebras",
         _quirks(
-            "strict_messages no_developer_role no_penalties no_logit_bias no_choices no_names no_content_parts four_stops temperature_to_1_5"
-            " reasoning_history efforts_by_model"
+            "strict_messages no_developer_role no_logit_bias no_choices no_names no_content_parts four_stops temperature_to_1_5 reasoning_history"
+            " efforts_by_model"
         ),
     ),
     # https://docs.nvidia.com/nim/large-language-models/latest/api-reference.html
     ChatVendor(
-        "nvidia", "nvidia", "https://integrate.api.nvidia.com/v1", None, _quirks("max_tokens no_developer_role no_logit_bias no_user no_choices")
+        "nvidia",
+        "nvidia",
+        "https://integrate.api.nvidia.com/v1",
+        None,
+        _quirks("max_tokens no_developer_role no_logit_bias no_user no_choices no_token_input"),
+        embeddings=True,
     ),
     # https://huggingface.co/docs/inference-providers/tasks/chat-completion
     ChatVendor(
@@ -128,19 +146,32 @@ CHAT_VENDORS: tuple[ChatVendor, ...] = (
         "gcp.gemini",
         "https://generativelanguage.googleapis.com/v1beta/openai",
         "google",
-        _quirks("gemini_members strict_messages no_developer_role no_names extra_content efforts_by_model"),
+        _quirks("gemini_members strict_messages no_developer_role no_names extra_content efforts_by_model no_token_input"),
         vendor="gemini",
+        embeddings=True,
     ),
     # https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html
-    ChatVendor("vllm", "vllm", None, None, _quirks("max_tokens no_developer_role top_k reasoning_content_history video_url")),
+    ChatVendor(
+        "vllm", "vllm", None, None, _quirks("max_tokens no_developer_role top_k reasoning_content_history video_url"), embeddings=True, rerank=True
+    ),
     # https://github.com/ggml-org/llama.cpp/tree/master/tools/server
-    ChatVendor("llama.cpp", "llama.cpp", None, None, _quirks("max_tokens no_developer_role top_k reasoning_content_history no_reasoning_effort")),
+    ChatVendor(
+        "llama.cpp",
+        "llama.cpp",
+        None,
+        None,
+        _quirks("max_tokens no_developer_role top_k reasoning_content_history no_reasoning_effort no_dimensions"),
+        embeddings=True,
+        rerank=True,
+    ),
 )
 
 LACKS: dict[str, str] = {
     "no_json_schema": Need.JSON_SCHEMA,
     "no_tools": Need.TOOLS,
     "no_choices": Need.CHOICES,
+    "no_token_input": Need.TOKEN_INPUT,
+    "no_dimensions": Need.DIMENSIONS,
 }
 """Quirks that say that a need cannot be met: a target of such a provider is no candidate for a request that has it."""
 

@@ -1,0 +1,294 @@
+"""Canonical messages to v2 messages.
+
+The format's rules, and how they are met:
+
+* tool results are messages of their own behind the calls, one per call, and ids are unique in a request;
+* tool messages, assistant and system messages hold no images: those of tool results and assistants move into the next user message, behind
+  a line that says where they came from;
+* an assistant that calls tools has said so before in `tool_plan`, which is one text: Cohere's templates read no other text beside calls;
+* messages are not empty.
+
+Unsigned thoughts, and the text of those that another vendor signed, go to models that reason. What no repair can guess (a result without
+its call, a call without its result) is the client's mistake and answered as such.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from extproc.core.errors import BadRequestError, UntranslatableError
+from extproc.core.ir import JSON, Audio, Block, Document, Foreign, Image, Message, Refusal, Role, Text, Thinking, ToolCall, ToolResult, Video
+from extproc.core.losses import Losses
+from extproc.dialects.cohere_chat.wire import NAME, tool_name
+
+_DETAILS = frozenset({"auto", "low", "high"})
+
+
+def encode_messages(messages: list[Message], losses: Losses, *, thinks: bool) -> list[JSON]:
+    """Raises `BadRequestError`, and `UntranslatableError` for content that the format cannot hold. `thinks`: the model takes thoughts back."""
+    encoder = _Encoder(losses, thinks)
+    for message in _joined(messages):
+        if message.name:
+            losses.add("dropped:name", "messages carry no name")
+        if message.role is Role.ASSISTANT:
+            encoder.assistant(message)
+        elif message.role is Role.USER:
+            encoder.user(message)
+        else:
+            encoder.system(message)
+    encoder.flush()
+    encoder.ids.settle()
+    if not encoder.out:
+        raise BadRequestError("at least one message with content is required", param="messages")
+    if all(message["role"] == "system" for message in encoder.out):
+        losses.add("coerced:system_position", "the system text is the whole request, so it is sent as the user's turn")
+        encoder.out[-1]["role"] = "user"
+    return encoder.out
+
+
+def _joined(messages: list[Message]) -> list[Message]:
+    """User messages that bring results of the same turn as one: nothing may stand between a turn's tool messages."""
+    out: list[Message] = []
+    for message in messages:
+        before = out[-1] if out else None
+        if before is not None and before.role is message.role is Role.USER and _brings_result(message) and _brings_result(before):
+            out[-1] = Message(Role.USER, [*before.blocks, *message.blocks], message.name)
+        else:
+            out.append(message)
+    return out
+
+
+def _brings_result(message: Message) -> bool:
+    return any(isinstance(block, ToolResult) for block in message.blocks)
+
+
+class _Ids:
+    """Tool calls that wait for their results, and the ids that were given out. Linear in the calls, however they are named."""
+
+    __slots__ = ("_last", "_used", "_waiting")
+
+    def __init__(self) -> None:
+        self._used: set[str] = set()
+        self._last: dict[str, int] = {}
+        self._waiting: dict[str, deque[str]] = {}
+
+    def call(self, call_id: str, losses: Losses) -> str:
+        """The id to write for a call; unique, because some servers count from zero in every answer."""
+        wire = call_id
+        number = self._last.get(call_id, 1)
+        while wire in self._used:
+            number += 1
+            wire = f"{call_id}_{number}"
+        if wire is not call_id:
+            self._last[call_id] = number
+            losses.add("coerced:tool_id", "a tool call id that was used twice got a number")
+        self._used.add(wire)
+        self._waiting.setdefault(call_id, deque()).append(wire)
+        return wire
+
+    def results(self, blocks: list[ToolResult], losses: Losses) -> list[tuple[str, ToolResult]]:
+        """Each result with the id to write. Raises `BadRequestError` for a result without a call and a call without a result."""
+        paired: list[tuple[str, ToolResult]] = []
+        answered: dict[str, ToolResult] = {}
+        for block in blocks:
+            open_calls = self._waiting.get(block.id)
+            if open_calls:
+                whole = answered[block.id] = ToolResult(block.id, list(block.content), block.name, block.is_error, block.cache)
+                paired.append((open_calls.popleft(), whole))
+            elif block.id in answered:
+                losses.add("coerced:tool_result", "two results of one tool call were joined")
+                whole = answered[block.id]
+                whole.content += block.content
+                whole.is_error = whole.is_error or block.is_error
+            else:
+                raise BadRequestError(f"tool call id {block.id[:64]!r} not found in previous tool calls", param="messages")
+        self.settle()
+        return paired
+
+    def settle(self) -> None:
+        """No call may be waiting any more."""
+        missing = next((call_id for call_id, left in self._waiting.items() if left), None)
+        if missing is not None:
+            raise BadRequestError(f"the tool call {missing[:64]!r} has no tool result behind it", param="messages")
+        self._waiting.clear()
+
+
+@dataclass(slots=True)
+class _Encoder:
+    losses: Losses
+    thinks: bool
+    ids: _Ids = field(default_factory=_Ids)
+    out: list[JSON] = field(default_factory=list)
+    moved: list[JSON] = field(default_factory=list)
+    """Parts that wait for the next user message."""
+
+    def flush(self) -> None:
+        if self.moved:
+            self.out.append({"role": "user", "content": self.moved})
+            self.moved = []
+
+    def system(self, message: Message) -> None:
+        self.flush()
+        parts: list[JSON] = []
+        for block in message.blocks:
+            if not isinstance(block, Text):
+                raise BadRequestError("system and developer messages hold text only", param="messages")
+            self._text(parts, block.text, block)
+        if parts:
+            self.out.append({"role": "system", "content": _short(parts)})
+
+    def user(self, message: Message) -> None:
+        results = [block for block in message.blocks if isinstance(block, ToolResult)]
+        if results:
+            for wire, result in self.ids.results(results, self.losses):
+                self.tool(wire, result)
+        parts = self.moved
+        self.moved = []
+        for block in message.blocks:
+            if not isinstance(block, ToolResult):
+                self._part(parts, block)
+        if parts:
+            self.out.append({"role": "user", "content": _short(parts)})
+
+    def tool(self, wire: str, result: ToolResult) -> None:
+        losses = self.losses
+        if result.is_error:
+            losses.add("dropped:tool_error_flag", "tool messages have no error flag; the text stands for itself")
+        if result.cache is not None:
+            losses.add("dropped:cache_control", "tool results")
+        parts: list[JSON] = []
+        others: list[Block] = []
+        for block in result.content:
+            if isinstance(block, Text):
+                self._text(parts, block.text, block)
+            else:
+                others.append(block)
+        if others:
+            losses.add("coerced:tool_result_media", "tool messages hold only text: it follows in a user message")
+            self.moved.append(_text_part(f"Attached to the result of tool call {wire}:"))
+            for block in others:
+                self._part(self.moved, block)
+            if not parts:
+                parts.append(_text_part("The result is attached to the next user message."))
+        self.out.append({"role": "tool", "tool_call_id": wire, "content": _short(parts)})
+
+    def assistant(self, message: Message) -> None:
+        self.flush()
+        thoughts: list[JSON] = []
+        texts: list[JSON] = []
+        calls: list[JSON] = []
+        citations: list[JSON] = []
+        for block in message.blocks:
+            match block:
+                case Text():
+                    self._text(texts, block.text, block)
+                    if block.citations and block.citations_from == NAME:
+                        citations += block.citations
+                case Refusal():
+                    self.losses.add("coerced:refusal", "a refusal became text")
+                    self._text(texts, block.text, block)
+                case Thinking():
+                    self._thought(thoughts, block)
+                case ToolCall():
+                    calls.append(self._call(block))
+                case Image():
+                    self.losses.add("coerced:assistant_media", "assistant messages hold only text: it follows in a user message")
+                    self.moved.append(_text_part("From the previous assistant message:"))
+                    self._part(self.moved, block)
+                case ToolResult():
+                    raise BadRequestError("a tool result cannot stand in an assistant's message", param="messages")
+                case _:
+                    kind = block.kind if isinstance(block, Foreign) else type(block).__name__.lower()
+                    self.losses.add("dropped:assistant_content", f"{kind[:64]} in an assistant's message")
+        out: dict[str, JSON] = {"role": "assistant"}
+        if calls:
+            out["tool_calls"] = calls
+            if len(texts) > 1:
+                self.losses.add("coerced:content_parts", "the plan in front of tool calls is one text")
+            if texts:
+                out["tool_plan"] = "\n\n".join(part["text"] for part in texts)
+            texts = []
+        if thoughts or texts:
+            out["content"] = _short(thoughts + texts)
+        if citations:
+            out["citations"] = citations
+        if len(out) > 1:
+            self.out.append(out)
+
+    def _call(self, block: ToolCall) -> JSON:
+        if block.opaque is not None:
+            self.losses.add("signature:foreign", f"minted by {block.opaque.vendor[:64]}")
+        if block.cache is not None:
+            self.losses.add("dropped:cache_control", "tool calls")
+        function = {"name": tool_name(block.name), "arguments": block.arguments or "{}"}
+        return {"id": self.ids.call(block.id, self.losses), "type": "function", "function": function}
+
+    def _thought(self, parts: list[JSON], block: Thinking) -> None:
+        if block.opaque is not None:
+            self.losses.add("signature:foreign", f"minted by {block.opaque.vendor[:64]}")
+        if not block.text:
+            return
+        if self.thinks:
+            parts.append({"type": "thinking", "thinking": block.text})
+        else:
+            self.losses.add("dropped:thinking", "the model does not reason")
+
+    def _text(self, parts: list[JSON], text: str, block: Text | Refusal) -> None:
+        if isinstance(block, Text):
+            if block.opaque is not None:
+                self.losses.add("signature:foreign", f"minted by {block.opaque.vendor[:64]}")
+            if block.citations and block.citations_from != NAME:
+                self.losses.add("dropped:citations", "citations are in another format's shape")
+        if block.cache is not None:
+            self.losses.add("dropped:cache_control", "the provider caches by itself")
+        if text.strip():
+            parts.append(_text_part(text))
+        elif text:
+            self.losses.add("dropped:empty_text", "blank text is refused")
+
+    def _part(self, parts: list[JSON], block: Block) -> None:
+        """One block as part of a user message."""
+        match block:
+            case Text() | Refusal():
+                self._text(parts, block.text, block)
+            case Image():
+                parts.append(self._image(block))
+            case Document() if block.source.text is not None:
+                self.losses.add("coerced:document", "sent as text")
+                parts.append(_text_part("\n\n".join(text for text in (block.title, block.context, block.source.text) if text)))
+            case Thinking():
+                self.losses.add("dropped:thinking", "in a user message")
+            case ToolCall() | ToolResult():
+                raise BadRequestError("tool calls and results must be in messages of their own", param="messages")
+            case Document() | Audio() | Video() | Foreign():
+                kind = block.kind if isinstance(block, Foreign) else type(block).__name__.lower()
+                raise UntranslatableError(f"Cohere takes no {kind[:64]} content", param="messages")
+
+    def _image(self, image: Image) -> JSON:
+        source = image.source
+        if source.data is not None:
+            url = f"data:{source.media_type or 'image/png'};base64,{source.data}"
+        elif source.url is not None:
+            url = source.url
+        else:
+            raise UntranslatableError("an image given by file id cannot be sent to another provider", param="messages")
+        if image.cache is not None:
+            self.losses.add("dropped:cache_control", "the provider caches by itself")
+        value = {"url": url}
+        if image.detail in _DETAILS:
+            value["detail"] = image.detail
+        elif image.detail is not None:
+            self.losses.add("dropped:image_detail", "only auto, low and high")
+        return {"type": "image_url", "image_url": value}
+
+
+def _text_part(text: str) -> dict[str, str]:
+    return {"type": "text", "text": text}
+
+
+def _short(parts: list[JSON]) -> JSON:
+    """One plain text as a string; nothing as the empty string."""
+    if not parts:
+        return ""
+    return parts[0]["text"] if len(parts) == 1 and parts[0]["type"] == "text" else parts
