@@ -26,6 +26,7 @@ from tests.dialects.cross import REPLY, UPSTREAMS, Exchange, exchanges, facts_of
 from tests.dialects.gemini_traffic import chunks_of
 from tests.golden.matrix import CLIENTS
 from tests.validators.answers import STREAMS, fold_messages
+from tests.validators.genai_sdk import next_request
 from tests.validators.requests import REQUESTS
 
 pytestmark = needs_recordings
@@ -107,7 +108,12 @@ def _next_messages(body: bytes) -> dict[str, Any]:
     return {"model": "m", "max_tokens": 1000, "messages": turns}
 
 
-NEXT = {"openai_chat": _next_chat, "anthropic_messages": _next_messages}
+def _next_gemini(body: bytes) -> dict[str, Any]:
+    """The same of a Gemini client, whose SDK sends signatures back in another alphabet and results without ids."""
+    return orjson.loads(next_request(body, ASK))  # type: ignore[no-any-return]
+
+
+NEXT = {"openai_chat": _next_chat, "anthropic_messages": _next_messages, "gemini": _next_gemini}
 
 
 def _next_turn(client: str, loop: Loop, to: str, facts: Facts) -> tuple[dict[str, Any], bytes, set[str]]:
@@ -147,7 +153,7 @@ def test_anthropic_gets_its_own_back(client: str) -> None:
     assert signed >= 3
 
 
-@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("client", [c for c in CLIENTS if c != "gemini"])
 def test_gemini_gets_its_own_back(client: str) -> None:
     signed = seen = 0
     for loop in loops():
@@ -215,6 +221,7 @@ def test_other_vendors_get_none_of_it(client: str, to: str) -> None:
         minted = _minted(response, UPSTREAMS[to].facts.vendor)
         assert b"__llm1_" not in raw, exchange.name
         assert b'"llm1.' not in raw
+        assert b'"bGxtMTo' not in raw
         assert not any(json.dumps(data)[1:-1].encode() in raw for data in minted), exchange.name
         if minted:
             assert "signature:foreign" in losses, (exchange.name, losses)

@@ -29,7 +29,7 @@ from extproc.stages import pipes, upstream
 
 FOLDER = Path(__file__).parent
 MARK = ".golden."
-CLIENTS = ("openai_chat", "anthropic_messages")
+CLIENTS = ("openai_chat", "anthropic_messages", "gemini")
 
 
 def _target(name: str, kind: str, facts: Facts) -> Target:

@@ -12,6 +12,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from extproc.core.framing import SSEParser
 from tests.validators.anthropic_types import check_event, check_message
+from tests.validators.genai_sdk import check_gemini_answer, check_gemini_stream
 
 
 def check_chat_answer(body: bytes) -> None:
@@ -70,5 +71,13 @@ def fold_messages(raw: bytes) -> dict[str, Any]:
     return snapshot.to_dict(mode="json", warnings=False)
 
 
-ANSWERS: dict[str, Callable[[bytes], None]] = {"openai_chat": check_chat_answer, "anthropic_messages": check_message}
-STREAMS: dict[str, Callable[[bytes], dict[str, Any] | None]] = {"openai_chat": check_chat_stream, "anthropic_messages": check_messages_stream}
+ANSWERS: dict[str, Callable[[bytes], None]] = {
+    "openai_chat": check_chat_answer,
+    "anthropic_messages": check_message,
+    "gemini": check_gemini_answer,
+}
+STREAMS: dict[str, Callable[[bytes], dict[str, Any] | None]] = {
+    "openai_chat": check_chat_stream,
+    "anthropic_messages": check_messages_stream,
+    "gemini": check_gemini_stream,
+}

@@ -158,3 +158,12 @@ def check_request(raw: bytes) -> dict[str, Any]:
     types.ToolConfig.model_validate(body.get("toolConfig", {}))
     types.GenerationConfig.model_validate(body.get("generationConfig", {}))
     return body
+
+
+def check_answer(answer: dict[str, Any]) -> None:
+    """One answer, or one chunk of a stream, for a client. Raises `InvalidRequestError`."""
+    _check_message(answer, "GenerateContentResponse", "answer")
+    for n, candidate in enumerate(answer.get("candidates", ())):
+        for m, part in enumerate(candidate.get("content", {}).get("parts", ())):
+            if len(part.keys() & set(_KINDS)) != 1:
+                raise InvalidRequestError(f"candidates[{n}].parts[{m}]: not exactly one kind of data")

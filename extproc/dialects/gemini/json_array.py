@@ -118,7 +118,7 @@ class JSONArrayWriter:
         return out
 
     def close(self) -> bytes:
-        return self.open() + b"]\n"
+        return self.open() + b"]"  # and no line end: Google's REST clients take one for another array
 
 
 SEPARATOR = b",\n"

@@ -6,7 +6,7 @@ from typing import Any
 
 from extproc.core.dialect import Need
 from extproc.core.ir import JSON
-from extproc.dialects.gemini.wire import MODALITIES, camel, enum_name, is_google_file
+from extproc.dialects.gemini.wire import ENUM_OUTPUT, MODALITIES, camel, enum_name, is_google_file
 
 _MEDIA = {"image": Need.VISION, "audio": Need.AUDIO, "video": Need.VIDEO}
 _SERVER_PARTS = ("executableCode", "codeExecutionResult", "toolCall", "toolResponse")
@@ -70,9 +70,10 @@ def _media(part: dict[str, Any], found: set[str]) -> None:
 
 
 def _config(config: dict[str, Any], found: set[str]) -> None:
-    if config.get("responseJsonSchema") is not None or config.get("responseSchema") is not None:
+    mime = config.get("responseMimeType")
+    if (config.get("responseJsonSchema") is not None or config.get("responseSchema") is not None) and mime != ENUM_OUTPUT:
         found.add(Need.JSON_SCHEMA)
-    elif config.get("responseMimeType") == "application/json":
+    elif mime == "application/json":
         found.add(Need.JSON_OBJECT)
     count = config.get("candidateCount")
     if isinstance(count, int) and count > 1:

@@ -35,7 +35,18 @@ from extproc.dialects.gemini import signature
 from extproc.dialects.gemini.schema import json_schema
 from extproc.dialects.gemini.thinking import reasoning_of
 from extproc.dialects.gemini.turn import ModelTurn
-from extproc.dialects.gemini.wire import CALLING_MODES, MODALITIES, NAME, camel, enum_name, json_object, media_block, raw_json, synthetic_id
+from extproc.dialects.gemini.wire import (
+    CALLING_MODES,
+    ENUM_OUTPUT,
+    MODALITIES,
+    NAME,
+    camel,
+    enum_name,
+    json_object,
+    media_block,
+    raw_json,
+    synthetic_id,
+)
 
 _KIND_MEMBERS = ("text", "inlineData", "fileData", "functionCall", "functionResponse")
 _ROLES = {"user": Role.USER, "model": Role.ASSISTANT, "function": Role.USER, None: Role.USER, "": Role.USER}
@@ -52,7 +63,7 @@ def decode_request(body: JSON) -> Request:
     _Contents(request, losses).decode(root.get("contents"))
     _tools(root.get("tools"), request)
     _tool_config(root.get("toolConfig"), request)
-    _generation_config(root.get("generationConfig"), request)
+    _generation_config(root.get("generationConfig"), request, losses)
     tier = root.get("serviceTier")
     if isinstance(tier, str) and tier.lower() in _SERVICE_TIERS:
         request.knobs["service_tier"] = _SERVICE_TIERS[tier.lower()]
@@ -316,7 +327,7 @@ _KNOBS = {
 }
 
 
-def _generation_config(value: JSON, request: Request) -> None:
+def _generation_config(value: JSON, request: Request, losses: Losses) -> None:
     if value is None:
         return
     where = "generationConfig"
@@ -342,7 +353,8 @@ def _generation_config(value: JSON, request: Request) -> None:
         elif name == "thinkingConfig":
             thinking = camel(_object(item, at))
             request.reasoning = reasoning_of(thinking)
-            unknown = {k: v for k, v in thinking.items() if k not in ("includeThoughts", "thinkingBudget", "thinkingLevel")}
+            known = {"includeThoughts", "thinkingBudget"} | ({"thinkingLevel"} if isinstance(thinking.get("thinkingLevel"), str) else set())
+            unknown = {k: v for k, v in thinking.items() if k not in known}
             if unknown:
                 rest[name] = unknown
         elif name == "responseModalities":
@@ -352,17 +364,22 @@ def _generation_config(value: JSON, request: Request) -> None:
                 request.knobs["modalities"] = modalities
         elif name not in ("responseMimeType", "responseSchema", "responseJsonSchema"):
             rest[name] = item
-    _output(config, request, rest)
+    _output(config, request, rest, losses)
     if rest:
         request.extra[where] = rest
 
 
-def _output(config: dict[str, Any], request: Request, rest: dict[str, Any]) -> None:
+def _output(config: dict[str, Any], request: Request, rest: dict[str, Any], losses: Losses) -> None:
     mime = config.get("responseMimeType")
     schema = config.get("responseJsonSchema")
     if schema is None:
         schema = json_schema(config.get("responseSchema"))
     if mime == "application/json" or (mime is None and schema is not None):
         request.output = OutputFormat("json") if schema is None else OutputFormat("schema", schema=schema)
+    elif mime == ENUM_OUTPUT and isinstance(schema, dict) and isinstance(schema.get("enum"), list):
+        losses.add("coerced:response_format", "no other format answers with a bare word of a list: an instruction asks for it")
+        wanted = f"Respond with exactly one of these values and nothing else, without quotes: {raw_json(schema['enum'], BadRequestError)}"
+        behind = int(bool(request.messages) and request.messages[0].role is Role.SYSTEM)
+        request.messages.insert(behind, Message(Role.SYSTEM, [Text(wanted)]))
     elif mime not in (None, "text/plain"):
         rest |= {k: v for k, v in config.items() if k in ("responseMimeType", "responseSchema", "responseJsonSchema")}

@@ -295,7 +295,7 @@ def encode_response(response: Response, reply: Reply) -> tuple[bytes, list[Loss]
     if feedback is not None:
         answer["promptFeedback"] = feedback
     else:
-        candidate: dict[str, Any] = {"content": {"parts": parts, "role": "model"} if parts else {"role": "model"}}
+        candidate: dict[str, Any] = {"content": {"parts": parts or [{"text": ""}], "role": "model"}}
         candidate |= finish_members(response.finish, response.finish_detail)
         candidate["index"] = 0
         for block in response.blocks:

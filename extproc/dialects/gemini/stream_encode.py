@@ -38,6 +38,8 @@ from extproc.dialects.gemini.response import answer_part, finish_members, prompt
 from extproc.dialects.gemini.signature import Carried
 from extproc.dialects.gemini.wire import ARRAY, VENDOR, usage_out
 
+_ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
+
 
 class GeminiStreamEncoder:
     """A `StreamEncoder`. Total: an event that fits nowhere writes nothing."""
@@ -145,7 +147,12 @@ class GeminiStreamEncoder:
         chunk["modelVersion"] = self._model
         chunk["responseId"] = self._id
         raw = orjson.dumps(chunk)
-        return sse(raw) if self._array is None else self._array.add(raw)
+        if self._array is not None:
+            return self._array.add(raw)
+        if b"\n" in raw or b"\r" in raw:
+            # white space between the tool arguments that a model wrote; in an event it would end the line
+            raw = raw.translate(_ONE_LINE)
+        return sse(raw)
 
     def _end(self) -> bytes:
         self._done = True

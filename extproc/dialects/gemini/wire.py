@@ -93,6 +93,8 @@ def block_name(value: JSON) -> str:
     return "BLOCKED_REASON_UNSPECIFIED"
 
 
+ENUM_OUTPUT = "text/x.enum"
+"""The media type of answers that are one bare word of the schema's `enum`."""
 CALLING_MODES = ("", "AUTO", "ANY", "NONE", "VALIDATED")
 MODALITIES = ("", "TEXT", "IMAGE", "AUDIO")
 """Enums of requests in the order of their numbers: clients built on Google's REST transport (`$alt=json;enum-encoding=int`) write those."""
