@@ -115,12 +115,12 @@ class OpenAIEmbeddings(Unstreamed):
             edits["model"] = orjson.dumps(facts.wire_model)
         if "output_dimension" in facts.quirks:
             _rename("dimensions", "output_dimension", raw, layout, body, edits)
-            if "user" in layout.members:
-                edits["user"] = None
-                if body["user"] is not None:
-                    losses.add("dropped:user")
         elif facts.vendor == "openai":
             _rename("output_dimension", "dimensions", raw, layout, body, edits)
+        if "user" in layout.members and "user" not in _carried_knobs(facts):
+            edits["user"] = None
+            if body["user"] is not None:
+                losses.add("dropped:user")
         return Encoded(jsonedit.splice(raw, edits, layout), PATH, losses=losses)
 
     def decode_response(self, body: bytes) -> EmbeddingResponse:
@@ -208,8 +208,10 @@ def _all_tokens(row: list[JSON]) -> bool:
 
 
 def _carried_knobs(facts: Facts) -> tuple[str, ...]:
-    """Mistral refuses `user` and has `metadata`; everybody else the other way round."""
-    return ("metadata",) if "output_dimension" in facts.quirks else ("user",)
+    """Mistral refuses `user` and has `metadata`; others have `user` or nothing."""
+    if "mistral_members" in facts.quirks:
+        return ("metadata",)
+    return () if "no_user" in facts.quirks else ("user",)
 
 
 def _vector(one: JSON, place: int, lifted: Lifted) -> tuple[int, Vector]:
