@@ -26,10 +26,11 @@ from extproc.dialects.openai_chat.response import ANSWER, CHOICE
 
 RECORDINGS = Path(__file__).parents[3] / "shared" / "recordings"
 needs_recordings = pytest.mark.skipif(not RECORDINGS.is_dir(), reason="the recorded traffic is not beside the project")
-PROVIDERS = ("openai", "azure", "groq", "deepseek", "xai", "openrouter", "together", "mistral", "gemini")
+PROVIDERS = ("openai", "azure", "groq", "deepseek", "xai", "openrouter", "together", "mistral", "gemini", "ollama", "bedrock")
 
 EXPLAINED = {
     "dropped:thinking": {"reasoning", "reasoning_content", "reasoning_details", "thinking"},
+    "dropped:reasoning_show": {"reasoning_format", "include_reasoning"},
     "dropped:reasoning": {"reasoning_effort", "reasoning", "thinking"},
     "dropped:reasoning_effort": {"reasoning_effort", "reasoning", "thinking"},
     "coerced:reasoning_effort": {"reasoning_effort", "reasoning", "thinking"},
@@ -62,7 +63,7 @@ def exchanges() -> list[Exchange]:
         with gzip.open(RECORDINGS / f"{provider}.jsonl.gz", "rt") as lines:
             for line in lines:
                 record = json.loads(line)
-                if record["api"] != "chat":
+                if not record["url"].partition("#")[0].partition("?")[0].endswith("/chat/completions"):
                     continue
                 request, response = record["request_body"], record["response_body"]
                 request = json.loads(request) if isinstance(request, str) else request
@@ -123,7 +124,8 @@ def normal_request(body: dict[str, Any]) -> dict[str, Any]:
     """A request in the one form that several spellings share.
 
     Left out: knobs at their defaults, `stream_options` (usage is always asked for), a switch that turns thinking on (so it is), the index of a
-    call in its own list, and the name on a tool message, which the call that it answers has too. Ids longer than OpenAI takes are mapped.
+    call in its own list, `prefix` (an answer always goes on with the last message), and the name on a tool message, which the call that it answers
+    has too. Ids longer than OpenAI takes are mapped.
     """
     out = {k: v for k, v in json.loads(json.dumps(body)).items() if v is not None and DEFAULTS.get(k) != v and k != "stream_options"}
     if out.get("thinking") == {"type": "enabled"}:
@@ -135,6 +137,8 @@ def normal_request(body: dict[str, Any]) -> dict[str, Any]:
         out["reasoning"] = router
     if out.get("stream") is False:
         del out["stream"]
+    if "random_seed" in out:
+        out["seed"] = out.pop("random_seed")
     for name in ("max_tokens", "max_completion_tokens"):
         if name in out:
             out["max"] = out.pop(name)
@@ -160,7 +164,7 @@ def normal_request(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _message(message: dict[str, Any]) -> dict[str, Any]:
-    out = {k: v for k, v in message.items() if v not in (None, [], "")}
+    out = {k: v for k, v in message.items() if v not in (None, [], "") and k != "prefix"}
     out["content"] = _parts(message.get("content"))
     if any(part["type"] == "thinking" for part in out["content"]):
         out["thinking"] = [part for part in out["content"] if part["type"] == "thinking"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from typing import Any
 
 import orjson
 from hypothesis import HealthCheck, given, settings
@@ -73,9 +74,9 @@ def test_requests() -> None:
 
 
 def test_reasoning_details_go_back_to_openrouter_as_they_came() -> None:
-    facts = Facts("m", "openrouter", quirks=frozenset({"reasoning_details", "cache_control"}))
     seen = 0
     for exchange in exchanges():
+        facts = Facts(exchange.model, "openrouter", quirks=frozenset({"reasoning_details", "cache_control"}))
         for place, message in enumerate(exchange.request["messages"]):
             said = [d for d in message.get("reasoning_details") or () if d.keys() & {"text", "summary", "signature", "data"}]
             if said:
@@ -93,9 +94,18 @@ def test_requests_need_only_what_the_format_carries() -> None:
     assert set(odd) == {Need.SERVER_TOOLS, Need.DOCUMENT_URL, Need.PREFILL, Need.OUTPUT_AUDIO}
 
 
+def echoes_vendors(body: Any) -> bool:
+    """Does the history hold what only other vendors' answers have? OpenAI refuses it, whoever asks."""
+    ids = [call["id"] for m in body["messages"] for call in m.get("tool_calls") or ()]
+    said = [*body["messages"], *(part for m in body["messages"] if isinstance(m.get("content"), list) for part in m["content"])]
+    return any(len(i) > 40 for i in ids) or any(
+        one.keys() & {"reasoning", "reasoning_content", "reasoning_details", "thinking", "document_url"} for one in said
+    )
+
+
 def test_requests_pass_untouched_to_the_same_model() -> None:
     for exchange in exchanges():
-        if exchange.model.startswith(("o1", "o3", "o4", "gpt-5")) or "reasoning_content" in json.dumps(exchange.request):
+        if exchange.model.startswith(("o1", "o3", "o4", "gpt-5")) or echoes_vendors(exchange.request):
             continue
         raw = json.dumps(exchange.request, ensure_ascii=False, indent=1).encode()
         same = DIALECT.splice_request(raw, exchange.request, Facts(exchange.model, "openai"), NO_ASK)
@@ -104,8 +114,10 @@ def test_requests_pass_untouched_to_the_same_model() -> None:
         else:
             assert same.body == raw, exchange.name
         other = DIALECT.splice_request(raw, exchange.request, Facts("another", "openai"), NO_ASK)
-        assert orjson.loads(other.body) | {"stream_options": 0} == exchange.request | {"model": "another", "stream_options": 0}, exchange.name
-        assert not other.losses
+        after = normal_request(orjson.loads(other.body))
+        assert after.pop("model") == "another"
+        before = {k: v for k, v in normal_request(exchange.request).items() if k != "model"}
+        assert not unreported(before, after, other.losses), exchange.name
 
 
 def test_answers() -> None:

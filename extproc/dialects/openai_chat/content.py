@@ -9,12 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from extproc.core.errors import BadRequestError, UntranslatableError
-from extproc.core.ir import JSON, Audio, Block, Document, Foreign, Image, Refusal, Source, Text, Thinking, Video
+from extproc.core.ir import JSON, Audio, Block, Document, Foreign, Image, Opaque, Refusal, Source, Text, Thinking, Video
 
 NAME = "openai_chat"
+VENDOR = "mistral"
+"""Who signs `thinking` parts."""
 
 _AUDIO_TYPES = {"wav": "audio/wav", "mp3": "audio/mpeg"}
 _AUDIO_FORMATS = {"audio/wav": "wav", "audio/x-wav": "wav", "audio/wave": "wav", "audio/mpeg": "mp3", "audio/mp3": "mp3"}
+_SOUNDS = {"UklGR": "audio/wav", "SUQz": "audio/mpeg", "//": "audio/mpeg", "T2dnU": "audio/ogg", "ZkxhQ": "audio/flac"}
+"""How base64 of a kind of audio begins, for Mistral's parts, which do not say it."""
 _FILE_NAMES = {"application/pdf": "document.pdf", "text/plain": "document.txt", "text/markdown": "document.md", "text/csv": "document.csv"}
 
 
@@ -54,11 +58,11 @@ _KNOWN = {
     "text": _MARKS | {"text"},
     "image_url": _MARKS | {"image_url"},
     "input_audio": _MARKS | {"input_audio"},
-    "file": _MARKS | {"file"},
+    "file": _MARKS | {"file", "file_id"},
     "refusal": _MARKS | {"refusal"},
     "video_url": _MARKS | {"video_url"},
     "document_url": _MARKS | {"document_url", "document_name"},
-    "thinking": frozenset({"type", "thinking", "closed"}),
+    "thinking": frozenset({"type", "thinking", "closed", "signature"}),
 }
 
 
@@ -90,15 +94,20 @@ def _decode_part(part: JSON, where: str, unknown: Callable[[str, dict[str, JSON]
         case "document_url":
             name = part.get("document_name")
             return Document(data_url(_url(value, where, kind)), title=name if isinstance(name, str) else None, cache=cache)
+        case "input_audio" if isinstance(value, str):
+            return Audio(_sound(value), cache)
         case "input_audio":
             if not isinstance(value, dict):
                 raise BadRequestError("input_audio must be an object", param=f"{where}.input_audio")
             coding = str(value.get("format"))
             return Audio(Source(_AUDIO_TYPES.get(coding, f"audio/{coding}"), _string(value.get("data"), where, "input_audio.data")), cache)
+        case "file" if value is None and isinstance(part.get("file_id"), str):
+            return Document(Source(file_id=part["file_id"]), cache=cache)
         case "file":
             return _decode_file(value, where, cache)
         case _:
-            return Thinking(thinking_text(value))
+            signature = part.get("signature")
+            return Thinking(thinking_text(value), Opaque(VENDOR, signature) if isinstance(signature, str) and signature else None)
 
 
 def _decode_file(value: JSON, where: str, cache: str | None) -> Document:
@@ -112,6 +121,13 @@ def _decode_file(value: JSON, where: str, cache: str | None) -> Document:
     if data.startswith(("data:", "http://", "https://")):
         return Document(data_url(data), title=title, cache=cache)
     return Document(Source("application/pdf", data), title=title, cache=cache)
+
+
+def _sound(value: str) -> Source:
+    """Mistral's audio: base64, a data URL or a URL."""
+    if value.startswith(("data:", "http://", "https://")):
+        return data_url(value)
+    return Source(next((kind for start, kind in _SOUNDS.items() if value.startswith(start)), None), value)
 
 
 def thinking_text(value: JSON) -> str:
@@ -136,7 +152,7 @@ def _inline(source: Source, fallback: str) -> str:
     return f"data:{source.media_type or fallback};base64,{source.data}"
 
 
-def image_part(image: Image) -> dict[str, JSON]:
+def image_part(image: Image, details: frozenset[str] = frozenset({"auto", "low", "high", "original"})) -> dict[str, JSON]:
     """Raises `UntranslatableError` for an image that is in another vendor's account."""
     source = image.source
     if source.data is not None:
@@ -146,27 +162,52 @@ def image_part(image: Image) -> dict[str, JSON]:
     else:
         raise UntranslatableError("an image given by file id cannot be sent to another provider", param="messages")
     value: dict[str, JSON] = {"url": url}
-    if image.detail in {"auto", "low", "high", "original"}:
+    if image.detail in details:
         value["detail"] = image.detail
     return {"type": "image_url", "image_url": value}
 
 
-def audio_part(audio: Audio) -> dict[str, JSON]:
-    """Raises `UntranslatableError` for anything but inline WAV and MP3."""
-    coding = _AUDIO_FORMATS.get((audio.source.media_type or "").partition(";")[0])
-    if audio.source.data is None or coding is None:
-        raise UntranslatableError(f"audio must be inline WAV or MP3, not {audio.source.media_type}", param="messages")
-    return {"type": "input_audio", "input_audio": {"data": audio.source.data, "format": coding}}
+def audio_part(audio: Audio, *, bare: bool = False) -> dict[str, JSON]:
+    """`bare` is Mistral's form. Raises `UntranslatableError` for anything but inline audio, and for OpenAI's form anything but WAV and MP3."""
+    source = audio.source
+    if bare and source.data is not None:
+        return {"type": "input_audio", "input_audio": source.data}
+    coding = _AUDIO_FORMATS.get((source.media_type or "").partition(";")[0])
+    if source.data is None or coding is None:
+        raise UntranslatableError(f"audio must be inline WAV or MP3, not {source.media_type}", param="messages")
+    return {"type": "input_audio", "input_audio": {"data": source.data, "format": coding}}
 
 
-def document_parts(document: Document) -> list[dict[str, JSON]]:
-    """A file part, or text for a document that is text. Raises `UntranslatableError` for one behind a URL or in another account."""
+def document_parts(document: Document, quirks: frozenset[str] = frozenset()) -> list[dict[str, JSON]]:
+    """A part in the form that the target takes, or text for a document that is text. Raises `UntranslatableError` for one in another account,
+    or behind a URL where the target reads none."""
     source = document.source
     if source.text is not None:
         head = [part for part in (document.title, document.context) if part]
         return [{"type": "text", "text": "\n\n".join([*head, source.text])}]
-    if source.data is None:
-        raise UntranslatableError("a document given by URL or file id cannot be sent to this provider", param="messages")
     media_type = source.media_type or "application/pdf"
+    url = _inline(source, media_type) if source.data is not None else source.url
+    if url is not None and "document_url" in quirks:
+        part: dict[str, JSON] = {"type": "document_url", "document_url": url}
+        return [part | {"document_name": document.title} if document.title else part]
+    if url is None or (source.data is None and "file_url" not in quirks):
+        raise UntranslatableError("a document given by URL or file id cannot be sent to this provider", param="messages")
     filename = document.title or _FILE_NAMES.get(media_type, "document")
-    return [{"type": "file", "file": {"filename": filename, "file_data": _inline(source, media_type)}}]
+    return [{"type": "file", "file": {"filename": filename, "file_data": url}}]
+
+
+def video_part(video: Video) -> dict[str, JSON]:
+    """The part that OpenRouter and vLLM take. Raises `UntranslatableError` for a video in another vendor's account."""
+    source = video.source
+    url = _inline(source, "video/mp4") if source.data is not None else source.url
+    if url is None:
+        raise UntranslatableError("a video given by file id cannot be sent to another provider", param="messages")
+    return {"type": "video_url", "video_url": {"url": url}}
+
+
+def thinking_part(thought: Thinking) -> dict[str, JSON]:
+    """Mistral's part, with the signature that Mistral made."""
+    part: dict[str, JSON] = {"type": "thinking", "thinking": [{"type": "text", "text": thought.text}]}
+    if thought.opaque is not None and thought.opaque.vendor == VENDOR:
+        part["signature"] = thought.opaque.data
+    return part

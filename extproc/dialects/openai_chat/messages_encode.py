@@ -30,18 +30,27 @@ from extproc.core.ir import (
     Video,
 )
 from extproc.core.losses import Losses
+from extproc.core.tool_names import wire_name
 from extproc.dialects.openai_chat import details
-from extproc.dialects.openai_chat.content import NAME, audio_part, document_parts, image_part
+from extproc.dialects.openai_chat.content import NAME, VENDOR, audio_part, document_parts, image_part, thinking_part, video_part
 
 _MAX_ID = 40
 """Characters of a tool call id that OpenAI takes; longer ones are a recorded 400 (`string_above_max_length`)."""
 
+BRIDGE = {"role": "assistant", "content": "OK."}
+"""Stands between tool results and a user's message for targets that refuse them in a row."""
+BLANK = " "
+"""Thoughts of another vendor's turn for targets that want some with every tool call."""
+TEXT_SLOTS = {"reasoning_content_history": "reasoning_content", "reasoning_history": "reasoning"}
+"""By quirk: the member of assistant messages that takes thoughts back as text."""
+_COMMON_DETAILS = frozenset({"auto", "low", "high"})
 _NINE = re.compile(r"[A-Za-z0-9]{9}")
 
 
 def encode_messages(messages: list[Message], facts: Facts, losses: Losses) -> list[JSON]:
     """Raises `UntranslatableError` for content that the format cannot hold."""
     encoder = _Encoder(facts, losses)
+    encoder.last = messages[-1] if messages else None
     for message in _joined(messages):
         if message.role is Role.ASSISTANT:
             encoder.assistant(message)
@@ -88,9 +97,12 @@ class _Encoder:
     out: list[JSON] = field(default_factory=list)
     moved: list[JSON] = field(default_factory=list)
     """Parts that wait for the next user message."""
+    last: Message | None = None
+    """The message at the end, which some vendors go on with."""
 
     def flush(self) -> None:
         if self.moved:
+            self.bridge()
             self.out.append({"role": "user", "content": self.moved})
             self.moved = []
 
@@ -109,7 +121,14 @@ class _Encoder:
             if not isinstance(block, ToolResult):
                 parts += self.parts(block)
         if parts or not results:
+            self.bridge()
             self.out.append(self._named({"role": "user", "content": _short(parts)}, message))
+
+    def bridge(self) -> None:
+        """A turn of the assistant between tool results and a user's message, where the target refuses them in a row."""
+        if "no_user_after_tool" in self.facts.quirks and self.out and self.out[-1]["role"] == "tool":
+            self.losses.add("coerced:turn_order", "tool results before a user's message")
+            self.out.append(dict(BRIDGE))
 
     def tool(self, result: ToolResult) -> None:
         if result.is_error:
@@ -150,7 +169,7 @@ class _Encoder:
                 self.losses.add("coerced:assistant_media", "assistant messages hold only text: it follows in a user message")
                 self.moved.append({"type": "text", "text": "From the previous assistant message:"})
                 self.moved += self.parts(block)
-        if len(texts) == 1 and isinstance(texts[0], Refusal):
+        if len(texts) == 1 and isinstance(texts[0], Refusal) and self.facts.vendor == "openai":
             encoded["refusal"] = texts[0].text
         elif texts:
             encoded["content"] = self.content(self.texts(texts, "assistant"))
@@ -158,30 +177,53 @@ class _Encoder:
             encoded["content"] = ""
         if calls:
             encoded["tool_calls"] = calls
-        self.thoughts(encoded, thoughts)
+        self.thoughts(encoded, thoughts, [block for block in message.blocks if isinstance(block, ToolCall)])
+        if message is self.last and not calls and "prefix" in self.facts.quirks:
+            encoded["prefix"] = True
         self.out.append(self._named(encoded, message))
 
     def call(self, block: ToolCall) -> JSON:
-        if block.opaque is not None:
-            self.losses.add("signature:foreign", f"minted by {block.opaque.vendor}")
+        call: dict[str, JSON] = {
+            "id": call_id(block.id, self.facts),
+            "type": "function",
+            "function": {"name": wire_name(block.name), "arguments": block.arguments or "{}"},
+        }
+        opaque = block.opaque
+        if opaque is not None and opaque.vendor == "gemini" and "extra_content" in self.facts.quirks:
+            call["extra_content"] = {"google": {"thought_signature": opaque.data}}
+        elif opaque is not None and not ("reasoning_details" in self.facts.quirks and opaque.vendor == details.mints(self.facts.model) == "gemini"):
+            self.losses.add("signature:foreign", f"minted by {opaque.vendor}")
         if block.cache is not None:
             self.losses.add("dropped:cache_control", "tool calls")
-        function = {"name": block.name, "arguments": block.arguments or "{}"}
-        return {"id": call_id(block.id, self.facts), "type": "function", "function": function}
+        return call
 
-    def thoughts(self, encoded: dict[str, JSON], thoughts: list[Thinking]) -> None:
-        """Thoughts of the history go only to vendors that take them back; OpenAI's chat has no slot for them."""
-        if not thoughts:
-            return
+    def thoughts(self, encoded: dict[str, JSON], thoughts: list[Thinking], calls: list[ToolCall]) -> None:
+        """Thoughts of the history go only to vendors that take them back, in the form that they take; OpenAI's chat has no slot for them."""
         quirks = self.facts.quirks
-        kept = details.VENDOR if "reasoning_details" in quirks else ""
+        if "reasoning_details" in quirks:
+            found = details.encode(thoughts, calls, self.facts.model)
+            if found:
+                encoded["reasoning_details"] = found
+            kept = {details.VENDOR, details.mints(self.facts.model)}
+        else:
+            kept = {VENDOR} if "thinking_parts" in quirks else set()
         for thought in thoughts:
-            if thought.opaque is not None and thought.opaque.vendor != kept:
+            if thought.opaque is not None and thought.opaque.vendor not in kept:
                 self.losses.add("signature:foreign", f"minted by {thought.opaque.vendor}")
-        if kept:
-            encoded["reasoning_details"] = details.encode(thoughts)
-        elif "reasoning_content_history" in quirks:
-            encoded["reasoning_content"] = "\n\n".join(thought.text for thought in thoughts if thought.text)
+        shown = [thought for thought in thoughts if thought.text]
+        if calls and not shown and "reasoning_content_required" in quirks:
+            self.losses.add("defaulted:thinking", "turns with tool calls")
+            encoded["reasoning_content"] = BLANK
+        if not thoughts or "reasoning_details" in quirks:
+            return
+        if "thinking_parts" in quirks:
+            rest = encoded["content"]
+            parts = [{"type": "text", "text": rest}] if isinstance(rest, str) and rest else rest or []
+            encoded["content"] = [*map(thinking_part, shown), *parts] if shown else rest
+        elif quirks & TEXT_SLOTS.keys():
+            if shown:
+                slot = next(slot for quirk, slot in TEXT_SLOTS.items() if quirk in quirks)
+                encoded[slot] = "\n\n".join(thought.text for thought in shown)
         else:
             self.losses.add("dropped:thinking", "the format takes no thoughts back")
 
@@ -189,8 +231,11 @@ class _Encoder:
         """Parts of a message that may hold nothing but text, and refusals in an assistant's."""
         parts: list[JSON] = []
         for block in blocks:
-            if isinstance(block, Refusal) and role == "assistant":
+            if isinstance(block, Refusal) and role == "assistant" and self.facts.vendor == "openai":
                 parts.append({"type": "refusal", "refusal": block.text})
+            elif isinstance(block, Refusal) and role == "assistant":
+                self.losses.add("coerced:refusal", "sent as text")
+                parts.append({"type": "text", "text": block.text})
             elif isinstance(block, Text):
                 parts += self.parts(block)
             elif isinstance(block, Thinking):
@@ -214,12 +259,14 @@ class _Encoder:
                 if block.citations:
                     self.losses.add("dropped:citations", "in the history")
                 parts: list[JSON] = [{"type": "text", "text": block.text}]
+            case Image() if "mistral_members" in self.facts.quirks:
+                parts = [image_part(block, _COMMON_DETAILS)]
             case Image():
                 parts = [image_part(block)]
             case Audio():
-                parts = [audio_part(block)]
+                parts = [audio_part(block, bare="bare_audio" in self.facts.quirks)]
             case Document():
-                parts = document_parts(block)
+                parts = document_parts(block, self.facts.quirks)
                 if block.source.text is not None:
                     self.losses.add("coerced:document", "sent as text")
                 elif block.context:
@@ -235,6 +282,8 @@ class _Encoder:
                 return [block.raw]
             case Foreign():
                 raise UntranslatableError(f"a {block.kind} block cannot be sent to another provider", param="messages")
+            case Video() if "video_url" in self.facts.quirks:
+                parts = [video_part(block)]
             case Video():
                 raise UntranslatableError("video cannot be sent to this provider", param="messages")
             case ToolCall() | ToolResult():
@@ -248,7 +297,9 @@ class _Encoder:
         return parts
 
     def _named(self, encoded: dict[str, JSON], message: Message) -> dict[str, JSON]:
-        if message.name:
+        if message.name and "no_names" in self.facts.quirks:
+            self.losses.add("dropped:name", message.role.value)
+        elif message.name:
             encoded["name"] = message.name
         return encoded
 

@@ -96,7 +96,7 @@ def _part(part: dict[str, JSON], found: set[str]) -> None:
         case "file":
             found.add(Need.DOCUMENTS)
             file = value if isinstance(value, dict) else {}
-            if file.get("file_id") is not None:
+            if file.get("file_id") is not None or part.get("file_id") is not None:
                 found.add(Need.FILE_ID)
             elif str(file.get("file_data", ""))[:8].startswith(("http://", "https://")):
                 found.add(Need.DOCUMENT_URL)

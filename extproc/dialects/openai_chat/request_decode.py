@@ -16,7 +16,6 @@ from extproc.core.ir import (
     Foreign,
     Message,
     OutputFormat,
-    Reasoning,
     Refusal,
     Request,
     Role,
@@ -28,6 +27,8 @@ from extproc.core.ir import (
 from extproc.core.losses import Losses
 from extproc.dialects.openai_chat import details
 from extproc.dialects.openai_chat.content import NAME, cache_mark, decode_content
+from extproc.dialects.openai_chat.reasoning import MEMBERS, decode_reasoning
+from extproc.dialects.openai_chat.signature import google_signature
 from extproc.dialects.openai_chat.tools_decode import decode_choice, decode_tools
 
 KNOBS = frozenset(
@@ -69,6 +70,7 @@ DEFAULTS: dict[str, JSON] = {
     "store": False,
     "top_logprobs": 0,
     "verbosity": "medium",
+    "safe_prompt": False,
 }
 """Knobs that say what is so anyway: leaving them out loses nothing."""
 
@@ -90,10 +92,9 @@ _TAKEN = frozenset(
         "function_call",
         "parallel_tool_calls",
         "response_format",
-        "reasoning_effort",
-        "reasoning",
-        "thinking",
+        "random_seed",
     }
+    | MEMBERS
 )
 _MESSAGE = frozenset({"role", "content", "name", "cache_control"})
 _ASSISTANT = _MESSAGE | {
@@ -105,9 +106,12 @@ _ASSISTANT = _MESSAGE | {
     "reasoning",
     "reasoning_content",
     "reasoning_details",
+    "extra_content",
+    "thought_signature",
+    "prefix",
 }
 _TOOL_MESSAGE = _MESSAGE | {"tool_call_id"}
-_CALL = frozenset({"id", "type", "function", "index", "cache_control"})
+_CALL = frozenset({"id", "type", "function", "index", "cache_control", "extra_content"})
 _FORMAT = frozenset({"type", "json_schema"})
 _SCHEMA = frozenset({"name", "schema", "strict", "description"})
 
@@ -162,10 +166,12 @@ class _Decoder:
         for name, value in body.items():
             if value is None or name in _TAKEN:
                 continue
-            if name not in KNOBS:
-                extra[name] = value
-            elif name not in DEFAULTS or value != DEFAULTS[name]:
-                knobs[name] = value
+            if name in DEFAULTS and value == DEFAULTS[name]:
+                continue
+            (knobs if name in KNOBS else extra)[name] = value
+        if body.get("random_seed") is not None:
+            # Mistral's name for it
+            knobs.setdefault("seed", body["random_seed"])
         self.stream_options()
         max_tokens = self.typed("max_completion_tokens", int, "an integer")
         return Request(
@@ -182,7 +188,7 @@ class _Decoder:
             tool_choice=decode_choice(body),
             parallel_tool_calls=self.typed("parallel_tool_calls", bool, "a boolean"),
             output=self.output(),
-            reasoning=self.reasoning(),
+            reasoning=decode_reasoning(body, self.losses),
             knobs=knobs,
             extra=extra,
             extra_from=NAME if extra else "",
@@ -265,6 +271,9 @@ class _Decoder:
         if annotations and blocks and isinstance(blocks[0], Text):
             blocks[0].citations, blocks[0].citations_from = annotations, NAME
         calls, first_thoughts = self.tool_calls(message, where)
+        signature = google_signature(message) if not calls else None
+        if signature is not None and blocks and isinstance(blocks[0], Text):
+            blocks[0].opaque = signature
         thoughts: list[Thinking] = details.decode(message)
         carried = "".join(t.text for t in first_thoughts)
         if first_thoughts:
@@ -292,6 +301,7 @@ class _Decoder:
             if not isinstance(call.get("id"), str) or not isinstance(function.get("name"), str):
                 raise BadRequestError("a tool call must have an id and a function name", param=place)
             call_id, opaque, thoughts = carrier.split(call["id"])
+            opaque = opaque or google_signature(call) or (google_signature(message) if not calls else None)
             if calls:
                 calls += thoughts
             else:
@@ -327,26 +337,6 @@ class _Decoder:
             strict if isinstance(strict, bool) else None,
             description if isinstance(description, str) else None,
         )
-
-    def reasoning(self) -> Reasoning | None:
-        """`reasoning_effort`, OpenRouter's `reasoning`, and the `thinking` switch of DeepSeek and Z.ai."""
-        effort = self.typed("reasoning_effort", str, "a string")
-        router, switch = self.body.get("reasoning"), self.body.get("thinking")
-        if not effort and not isinstance(router, dict) and not isinstance(switch, dict):
-            return None
-        reasoning = Reasoning(effort=effort)
-        if isinstance(router, dict):
-            self.losses.unknown("reasoning", router, frozenset({"effort", "max_tokens", "enabled", "exclude"}))
-            reasoning.effort = effort or (router["effort"] if isinstance(router.get("effort"), str) else None)
-            reasoning.budget = router["max_tokens"] if isinstance(router.get("max_tokens"), int) else None
-            reasoning.enabled = router["enabled"] if isinstance(router.get("enabled"), bool) else None
-            reasoning.show = not router["exclude"] if isinstance(router.get("exclude"), bool) else None
-        if isinstance(switch, dict):
-            self.losses.unknown("thinking", switch, frozenset({"type"}))
-            reasoning.enabled = {"enabled": True, "disabled": False}.get(str(switch.get("type")), reasoning.enabled)
-        if reasoning.effort == "none":
-            reasoning.enabled = False
-        return reasoning
 
 
 def arguments(value: JSON) -> str:

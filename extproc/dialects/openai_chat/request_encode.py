@@ -13,10 +13,13 @@ import orjson
 from extproc.core import openai_models as models
 from extproc.core.dialect import Encoded, Facts
 from extproc.core.errors import UntranslatableError
-from extproc.core.ir import JSON, ForeignTool, OutputFormat, Reasoning, Request, Tool, ToolChoice
+from extproc.core.ir import JSON, ForeignTool, OutputFormat, Request, Tool, ToolChoice
 from extproc.core.losses import Losses
+from extproc.core.tool_names import wire_name
+from extproc.dialects.openai_chat import members
 from extproc.dialects.openai_chat.content import NAME
 from extproc.dialects.openai_chat.messages_encode import encode_messages
+from extproc.dialects.openai_chat.reasoning import encode_reasoning
 from extproc.dialects.openai_chat.request_decode import KNOBS
 
 PATH = "/chat/completions"
@@ -24,9 +27,9 @@ PATH = "/chat/completions"
 _COMMON_KNOBS = frozenset({"frequency_penalty", "presence_penalty", "logit_bias", "logprobs", "top_logprobs", "seed", "user", "n"})
 """Knobs that vendors of the format take too; many answer 400 to the others of OpenAI's."""
 
-_SAMPLING_KNOBS = frozenset({"frequency_penalty", "presence_penalty", "logit_bias", "logprobs", "top_logprobs"})
+_DOCUMENTED_KNOBS = frozenset({"prompt_cache_key", "prediction", "metadata"})
+"""Knobs for vendors that document them."""
 _TIERS = frozenset({"auto", "default", "flex", "scale", "priority", "fast"})
-_MAX_STOPS = 4
 _MAX_USER = 64
 """Characters of `user` that OpenAI takes. Claude Code's user ids have 150."""
 
@@ -39,7 +42,8 @@ def encode_request(request: Request, facts: Facts) -> Encoded:
     _tools(body, request, facts, losses)
     if request.output is not None:
         body["response_format"] = _format(request.output, facts)
-    effort = _reasoning(body, request.reasoning, facts, losses)
+    effort = encode_reasoning(body, request.reasoning, facts, losses)
+    _forced(body, request, facts, losses)
     _sampling(body, request, facts, effort, losses)
     if request.max_tokens is not None:
         own = facts.vendor == "openai" and "max_tokens" not in facts.quirks
@@ -50,7 +54,7 @@ def encode_request(request: Request, facts: Facts) -> Encoded:
     _knobs(body, request, facts, effort, losses)
     if request.stream:
         body["stream"] = True
-        if "no_stream_options" not in facts.quirks:
+        if "stream_options" not in members.refused(facts, exact=False):
             body["stream_options"] = {"include_usage": True}
     for name in request.extra:
         losses.member(name, "")
@@ -58,6 +62,8 @@ def encode_request(request: Request, facts: Facts) -> Encoded:
 
 
 def _tools(body: dict[str, JSON], request: Request, facts: Facts, losses: Losses) -> None:
+    if request.tools and "no_tools" in facts.quirks:
+        raise UntranslatableError("this provider has no tools", param="tools")
     tools = [_tool(tool, facts, losses) for tool in request.tools]
     if not tools:
         # both are refused without tools
@@ -68,7 +74,7 @@ def _tools(body: dict[str, JSON], request: Request, facts: Facts, losses: Losses
     if request.tool_choice is not None:
         body["tool_choice"] = _choice(request.tool_choice, facts, body, losses)
     if request.parallel_tool_calls is not None:
-        if "no_parallel_tool_calls" in facts.quirks or models.one_call_at_a_time(facts):
+        if "parallel_tool_calls" in members.refused(facts, exact=False):
             losses.add("dropped:parallel_tool_calls")
         else:
             body["parallel_tool_calls"] = request.parallel_tool_calls
@@ -79,11 +85,13 @@ def _tool(tool: Tool | ForeignTool, facts: Facts, losses: Losses) -> JSON:
         if tool.dialect == NAME and (tool.kind == "custom" or facts.vendor != "openai"):
             return tool.raw
         raise UntranslatableError(f"a {tool.kind} tool runs at its own provider only", param="tools")
-    function: dict[str, JSON] = {"name": tool.name}
+    function: dict[str, JSON] = {"name": wire_name(tool.name)}
     if tool.description is not None:
         function["description"] = tool.description
     if tool.parameters is not None:
         function["parameters"] = tool.parameters
+    elif "tool_parameters" in facts.quirks:
+        function["parameters"] = {"type": "object", "properties": {}}
     if tool.strict is not None:
         if "no_strict_tools" not in facts.quirks:
             function["strict"] = tool.strict
@@ -96,14 +104,15 @@ def _tool(tool: Tool | ForeignTool, facts: Facts, losses: Losses) -> JSON:
 
 def _choice(choice: ToolChoice, facts: Facts, body: dict[str, JSON], losses: Losses) -> JSON:
     if choice.mode == "tool":
-        return {"type": "function", "function": {"name": choice.name}}
+        return {"type": "function", "function": {"name": wire_name(choice.name or "")}}
     if choice.allowed is None or choice.mode == "none":
         return choice.mode
+    allowed = [wire_name(name) for name in choice.allowed]
     if facts.vendor == "openai":
-        tools = [{"type": "function", "function": {"name": name}} for name in choice.allowed]
+        tools = [{"type": "function", "function": {"name": name}} for name in allowed]
         return {"type": "allowed_tools", "allowed_tools": {"mode": choice.mode, "tools": tools}}
     # the same to the model: it sees only the tools that it may call
-    body["tools"] = [tool for tool in body["tools"] if tool.get("function", {}).get("name") in choice.allowed] or body["tools"]
+    body["tools"] = [tool for tool in body["tools"] if tool.get("function", {}).get("name") in allowed] or body["tools"]
     losses.add("coerced:allowed_tools", "the other tools are left out")
     return choice.mode
 
@@ -121,35 +130,16 @@ def _format(output: OutputFormat, facts: Facts) -> JSON:
     return {"type": "json_schema", "json_schema": schema}
 
 
-def _reasoning(body: dict[str, JSON], reasoning: Reasoning | None, facts: Facts, losses: Losses) -> str | None:
-    """Sets `reasoning_effort`; gives the effort that was set."""
-    if reasoning is None:
-        return None
-    if reasoning.show is not None and reasoning.show is (facts.vendor == "openai"):
-        # OpenAI's chat never shows thoughts, and vendors that show them do so unasked
-        losses.add("dropped:reasoning_show")
-    known = models.efforts(facts)
-    wanted = "none" if reasoning.enabled is False else reasoning.effort
-    if wanted is None and reasoning.budget is not None and reasoning.budget >= 0:
-        wanted = models.budget_effort(reasoning.budget)
-        losses.add("coerced:thinking_budget", f"effort {wanted}")
-    if wanted is None:
-        # "think as you see fit" is what a reasoning model does unasked
-        if reasoning.enabled and not known:
-            losses.add("dropped:reasoning", "the model does not reason")
-        return None
-    if not known:
-        if wanted != "none":
-            losses.add("dropped:reasoning", "the model does not take an effort")
-        return None
-    effort = models.nearest(wanted, known)
-    if effort is None or (wanted == "none" and effort != "none" and facts.vendor != "openai"):
-        losses.add("dropped:reasoning_effort", "not an effort that the model takes")
-        return None
-    if effort != wanted:
-        losses.add("coerced:reasoning_effort", f"{wanted} to {effort}")
-    body["reasoning_effort"] = effort
-    return effort
+def _forced(body: dict[str, JSON], request: Request, facts: Facts, losses: Losses) -> None:
+    """DeepSeek refuses a forced tool while it thinks, which most of its models do unasked."""
+    choice = body.get("tool_choice")
+    if "thinking_switch" not in facts.quirks or choice in (None, "auto", "none") or body.get("thinking") == {"type": "disabled"}:
+        return
+    if request.reasoning is not None or members.always_thinks(facts):
+        del body["tool_choice"]
+        losses.add("dropped:tool_choice", "a tool cannot be forced while the model thinks")
+    else:
+        body["thinking"] = {"type": "disabled"}
 
 
 def _sampling(body: dict[str, JSON], request: Request, facts: Facts, effort: str | None, losses: Losses) -> None:
@@ -161,36 +151,44 @@ def _sampling(body: dict[str, JSON], request: Request, facts: Facts, effort: str
             body[name] = value
         elif value != 1:
             losses.add(f"dropped:{name}", "reasoning models refuse it")
+    limit = members.max_temperature(facts)
+    if body.get("temperature", 0) > limit:
+        body["temperature"] = limit
+        losses.add("coerced:temperature", f"at most {limit}")
     if request.top_k is not None:
         if "top_k" in facts.quirks:
             body["top_k"] = request.top_k
         else:
             losses.add("dropped:top_k")
     if request.stop:
-        if not allowed:
-            losses.add("dropped:stop", "reasoning models refuse it")
+        if not allowed or "stop" in members.refused(facts, exact=False):
+            losses.add("dropped:stop", "the model refuses it")
             return
-        limit = _MAX_STOPS if facts.vendor == "openai" else len(request.stop)
-        if len(request.stop) > limit:
-            losses.add("coerced:stop", f"the first {limit} of {len(request.stop)}")
-        body["stop"] = request.stop[:limit]
+        most = members.max_stops(facts)
+        if most is not None and len(request.stop) > most:
+            losses.add("coerced:stop", f"the first {most} of {len(request.stop)}")
+        body["stop"] = request.stop[:most]
 
 
 def _knobs(body: dict[str, JSON], request: Request, facts: Facts, effort: str | None, losses: Losses) -> None:
-    allowed = KNOBS if facts.vendor == "openai" else _COMMON_KNOBS
+    documented = members.taken(facts) or frozenset()
+    allowed = KNOBS if facts.vendor == "openai" else _COMMON_KNOBS | (_DOCUMENTED_KNOBS & documented)
+    refused = members.refused(facts, exact=False)
     if not models.samples(facts, effort):
-        allowed -= _SAMPLING_KNOBS
+        refused |= members.SAMPLING
     for name, value in request.knobs.items():
-        if name == "user" and isinstance(value, str) and len(value) > _MAX_USER:
+        if name == "modalities" and isinstance(value, list) and ("audio" in value or "image" in value):
+            raise UntranslatableError("answers other than text are not translated", param="modalities")
+        if name == "seed" and "random_seed" in documented:
+            body["random_seed"] = value
+        elif name not in allowed or name in refused or not _fits(name, value):
+            losses.add(f"dropped:{name}")
+        elif name == "user" and isinstance(value, str) and len(value) > _MAX_USER:
             # the same for every request of one user, which is all that it is for
             body["user"] = hashlib.sha256(value.encode("utf-8", "replace")).hexdigest()
             losses.add("coerced:user", f"longer than {_MAX_USER} characters: sent as its hash")
-        elif name == "modalities" and isinstance(value, list) and ("audio" in value or "image" in value):
-            raise UntranslatableError("answers other than text are not translated", param="modalities")
-        elif name in allowed and _fits(name, value):
-            body[name] = value
         else:
-            losses.add(f"dropped:{name}")
+            body[name] = value
 
 
 def _fits(name: str, value: JSON) -> bool:

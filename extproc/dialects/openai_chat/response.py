@@ -21,7 +21,6 @@ from extproc.core.ir import (
     Foreign,
     Image,
     Loss,
-    Opaque,
     Refusal,
     Response,
     Text,
@@ -33,6 +32,7 @@ from extproc.core.openai_errors import decode_error_object
 from extproc.dialects.openai_chat import details
 from extproc.dialects.openai_chat.content import NAME, data_url, decode_content, image_part
 from extproc.dialects.openai_chat.request_decode import arguments
+from extproc.dialects.openai_chat.signature import google_signature
 from extproc.dialects.openai_chat.usage import COERCED, decode_finish, decode_usage, encode_finish, encode_usage
 
 KNOWN = frozenset(
@@ -89,14 +89,6 @@ CHOICE = frozenset({"index", "message", "delta", "finish_reason", "logprobs", "e
 def call_id(answer: str, place: int) -> str:
     """An id for a call that the provider gave none: the same for the same answer, another for another."""
     return "call_" + hashlib.sha256(f"{answer}/{place}".encode()).hexdigest()[:24]
-
-
-def google_signature(value: dict[str, JSON]) -> Opaque | None:
-    """Gemini's thought signature on a message or call of its compatible endpoint."""
-    extra = value.get("extra_content")
-    google = extra.get("google") if isinstance(extra, dict) else None
-    found = google.get("thought_signature") if isinstance(google, dict) else value.get("thought_signature")
-    return Opaque("gemini", found) if isinstance(found, str) and found else None
 
 
 def decode_images(raw: JSON) -> list[Block]:

@@ -39,7 +39,8 @@ from extproc.core.openai_errors import decode_error_object
 from extproc.dialects.openai_chat import details
 from extproc.dialects.openai_chat.content import NAME, thinking_text
 from extproc.dialects.openai_chat.request_decode import arguments
-from extproc.dialects.openai_chat.response import ANSWER, CHOICE, KNOWN, call_id, decode_images, google_signature
+from extproc.dialects.openai_chat.response import ANSWER, CHOICE, KNOWN, call_id, decode_images
+from extproc.dialects.openai_chat.signature import google_signature
 from extproc.dialects.openai_chat.usage import decode_finish, decode_usage
 
 _TEXTS: dict[str, type[Text | Refusal | Thinking]] = {"text": Text, "refusal": Refusal, "thinking": Thinking}

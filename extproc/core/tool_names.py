@@ -1,0 +1,30 @@
+"""Tool names in the form that every format takes: up to 64 letters, digits, underscores and dashes (OpenAI's rule, Bedrock's too).
+
+Anthropic takes 128 characters and Gemini dots and colons, and tools of MCP servers use both. Another name is shortened and marked with a digest
+of itself: the same name gives the same one every time, so a history stays what the model saw, and whoever knows the client's names can turn
+an answer's back (`Wishes.tool_names`, `Reply.tool_names`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+
+MAX_NAME = 64
+_FITS = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+_OTHER = re.compile(r"[^A-Za-z0-9_-]")
+_DIGEST = 8
+
+
+def wire_name(name: str) -> str:
+    """`name` itself where it fits."""
+    if _FITS.match(name):
+        return name
+    digest = hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:_DIGEST]
+    return f"{_OTHER.sub('_', name)[: MAX_NAME - _DIGEST - 1]}_{digest}"
+
+
+def misfits(names: Iterable[object]) -> tuple[str, ...]:
+    """Those that `wire_name` changes."""
+    return tuple(name for name in names if isinstance(name, str) and not _FITS.match(name))
