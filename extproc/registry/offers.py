@@ -8,6 +8,7 @@ from datetime import date
 
 from extproc.core.dialect import Facts, Need
 from extproc.core.usage import Price
+from extproc.providers.vendors import LACKS
 from extproc.registry.credentials import check_name
 from extproc.registry.endpoints import read_envoy
 from extproc.registry.facts import Known, provider_facts
@@ -90,8 +91,8 @@ def _target(name: str, field: Field, providers: Mapping[str, Provider | None] | 
     _check_window(record, window, most)
     if provider is None or model is None or len(field.problems) > before:
         return None
-    if "no_json_schema" in provider.quirks:
-        capabilities.setdefault(Need.JSON_SCHEMA, False)
+    for quirk in provider.quirks & LACKS.keys():
+        capabilities.setdefault(LACKS[quirk], False)
     vendor = provider.kind.vendor_of(model)
     facts = Facts(model, vendor, max_output_tokens=most, context_window=window, quirks=provider.quirks, deployment=deployment)
     target = Target(name, provider, model, facts, capabilities, price or packaged.price, headers, envoy, api or "")

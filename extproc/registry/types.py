@@ -14,6 +14,7 @@ from extproc.core.dialect import Facts
 from extproc.core.operation import Operation
 from extproc.core.usage import Price
 from extproc.providers.kinds import ProviderKind
+from extproc.providers.vendors import CARRIES
 from extproc.registry.names import ModelNames
 
 
@@ -119,6 +120,8 @@ class Target:
     set_headers: tuple[tuple[str, str], ...] = ()
     envoy: dict[str, Any] = field(default_factory=dict)
     api: str = ""
+    carries: frozenset[str] = field(init=False, repr=False, compare=False)
+    """Needs that it meets by a quirk of its provider, although its dialect's reference does not."""
     upstreams: tuple[Upstream, ...] = field(init=False, repr=False, compare=False)
     _by_client: dict[tuple[Operation, str], Upstream] = field(init=False, repr=False, compare=False)
 
@@ -138,6 +141,7 @@ class Target:
         for upstream in found:
             table.setdefault((upstream.operation, upstream.name), upstream)
             table.setdefault((upstream.operation, ""), upstream)
+        object.__setattr__(self, "carries", frozenset(need for quirk, need in CARRIES.items() if quirk in provider.quirks))
         object.__setattr__(self, "upstreams", found)
         object.__setattr__(self, "_by_client", table)
 

@@ -57,7 +57,8 @@ def lacking(target: Target, client: Dialect, upstream: Dialect, needs: frozenset
     stated = target.capabilities
     missing = [n for n in needs if stated.get(n) is False]
     if upstream.name != client.name:
-        missing += [n for n in needs if (n not in upstream.carries or n in _FORMAT_NEEDS) and n not in missing]
+        carried = upstream.carries | target.carries
+        missing += [n for n in needs if (n not in carried or n in _FORMAT_NEEDS) and n not in missing]
     return sorted(missing)
 
 
