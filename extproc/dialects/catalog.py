@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from extproc.core.dialect import Dialect
 from extproc.dialects.anthropic_messages import AnthropicMessages
+from extproc.dialects.bedrock_converse import BedrockConverse
 from extproc.dialects.cohere_chat import CohereChat
 from extproc.dialects.cohere_embeddings import CohereEmbeddings
 from extproc.dialects.cohere_rerank import CohereRerank, JinaRerank
+from extproc.dialects.envelopes.bedrock import Bedrock
+from extproc.dialects.envelopes.vertex import Vertex
 from extproc.dialects.gemini import Gemini
 from extproc.dialects.google_embeddings import GeminiEmbeddings, VertexEmbeddings
 from extproc.dialects.ollama_chat import OllamaChat
@@ -16,7 +19,10 @@ from extproc.dialects.openai_embeddings import OpenAIEmbeddings
 from extproc.dialects.openai_native import dialects as openai_native
 from extproc.dialects.openai_responses import OpenAIResponses
 
-_ALL: tuple[Dialect, ...] = (OpenAIChat(), AnthropicMessages(), Gemini(), OllamaChat(), OpenAIResponses(), CohereChat(), *openai_native())
+_ALL: tuple[Dialect, ...] = (
+    *(OpenAIChat(), AnthropicMessages(), Gemini(), OllamaChat(), OpenAIResponses(), CohereChat(), BedrockConverse()),
+    *openai_native(),
+)
 _EMBEDDINGS: tuple[Dialect, ...] = (
     OpenAIEmbeddings(OpenAIChat()),
     GeminiEmbeddings(Gemini()),
@@ -27,4 +33,9 @@ _EMBEDDINGS: tuple[Dialect, ...] = (
 _RERANK: tuple[Dialect, ...] = (CohereRerank(CohereChat()), JinaRerank(OpenAIChat()))
 """Errors look as in the chat format of the same vendor."""
 
-DIALECTS: dict[str, Dialect] = {d.name: d for d in (*_ALL, *_EMBEDDINGS, *_RERANK)}
+_ENVELOPES: dict[str, Dialect] = {
+    "anthropic_messages@bedrock": Bedrock(AnthropicMessages()),
+    "anthropic_messages@vertex": Vertex(AnthropicMessages()),
+}
+
+DIALECTS: dict[str, Dialect] = {d.name: d for d in (*_ALL, *_EMBEDDINGS, *_RERANK)} | _ENVELOPES

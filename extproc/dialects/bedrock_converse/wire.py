@@ -1,0 +1,153 @@
+"""Small conventions of the Converse format that requests, answers and streams share: ids, names, cache points, redacted reasoning, JSON.
+
+Wire format: botocore's service model of bedrock-runtime, https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html.
+Bytes are base64 in JSON. Three additions are ours, and all are versioned:
+
+* Reasoning that another vendor signed rides in `signature` (or in `redactedContent`), marked as `core.carrier` says.
+* Tool ids outside `[a-zA-Z0-9_.:-]` are written as `llm1id_<base64url>` and read back as they were; for a provider, one that is too long is hashed.
+* Tool names outside `[a-zA-Z0-9_-]` are written as `llm1_` and the name with every other character as `-<hex>-`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import re
+
+import orjson
+
+from extproc.core import carrier
+from extproc.core.errors import BadRequestError
+from extproc.core.ir import JSON, Opaque
+
+NAME = "bedrock_converse"
+VENDOR = "anthropic"
+"""Who minted what stands in the slots for signatures: of the models that Bedrock serves, Anthropic's alone sign their reasoning."""
+
+_ID_ESCAPE = "llm1id_"
+_SAFE_ID = re.compile(r"[a-zA-Z0-9_.:-]+")
+_MAX_ID = 56
+"""Characters of an id for a provider: 64 are allowed, and one that is used twice gets a number."""
+
+
+def client_id(call_id: str) -> str:
+    """A tool id in Converse's alphabet, from which `original_id` gives the first one back."""
+    if _SAFE_ID.fullmatch(call_id) and not call_id.startswith(_ID_ESCAPE):
+        return call_id
+    return _ID_ESCAPE + base64.urlsafe_b64encode(call_id.encode("utf-8", "surrogatepass")).rstrip(b"=").decode()
+
+
+def original_id(call_id: str) -> str:
+    """The id that `client_id` was given; an id that it did not write is itself."""
+    if not call_id.startswith(_ID_ESCAPE):
+        return call_id
+    packed = call_id[len(_ID_ESCAPE) :]
+    try:
+        return base64.b64decode(packed + "=" * (-len(packed) % 4), altchars=b"-_", validate=True).decode("utf-8", "surrogatepass")
+    except (binascii.Error, ValueError):
+        return call_id
+
+
+def provider_id(call_id: str) -> str:
+    """A tool id that AWS takes. It comes back in no answer, so one that is too long need not be read again."""
+    safe = client_id(call_id)
+    return safe if len(safe) <= _MAX_ID else "llm1h_" + hashlib.blake2b(safe.encode(), digest_size=20).hexdigest()
+
+
+_SAFE_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_NAME_ESCAPE = "llm1_"
+_UNSAFE = re.compile(r"[^a-zA-Z0-9_]")
+_ESCAPED = re.compile(r"-([0-9a-f]{1,6})-")
+
+
+def tool_name(name: str) -> str:
+    """A tool's name that AWS takes, from which `original_name` gives the first one back. Raises `BadRequestError` for one that is too long."""
+    if _SAFE_NAME.fullmatch(name) and not name.startswith(_NAME_ESCAPE):
+        return name
+    escaped = _NAME_ESCAPE + _UNSAFE.sub(lambda m: f"-{ord(m.group()):x}-", name)
+    if not name or len(escaped) > 64:
+        raise BadRequestError("a tool's name must have 1 to 64 letters, digits, underscores or hyphens", param="tools")
+    return escaped
+
+
+def original_name(name: str) -> str:
+    """The inverse of `tool_name`."""
+    if not name.startswith(_NAME_ESCAPE):
+        return name
+    return _ESCAPED.sub(lambda m: chr(int(m.group(1), 16)) if int(m.group(1), 16) < 0x110000 else m.group(), name[len(_NAME_ESCAPE) :])
+
+
+def cache_point(mark: str, *, lifetimes: bool) -> dict[str, JSON]:
+    """The canonical mark as a block of its own. `lifetimes`: the model takes another one than its own."""
+    return {"cachePoint": {"type": "default", "ttl": mark} if lifetimes and mark in {"5m", "1h"} else {"type": "default"}}
+
+
+def cache_mark(point: JSON) -> str:
+    """The inverse."""
+    ttl = point.get("ttl") if isinstance(point, dict) else None
+    return ttl if ttl in {"5m", "1h"} else "default"
+
+
+# Redacted reasoning. Anthropic's `data` is a text; as bytes of AWS it is that text in base64 once more. Bytes that are no text keep their base64,
+# behind a mark that no text of Anthropic's begins with.
+
+_BYTES = "bytes:"
+
+
+def redacted_out(opaque: Opaque | None) -> str:
+    """`redactedContent` as JSON has it."""
+    slot = carrier.to_slot(opaque, VENDOR)
+    return slot[len(_BYTES) :] if slot.startswith(_BYTES) else base64.b64encode(slot.encode("utf-8", "replace")).decode()
+
+
+def redacted_in(content: object) -> Opaque | None:
+    """The inverse."""
+    if not isinstance(content, str) or not content:
+        return None
+    try:
+        text = base64.b64decode(content, validate=True).decode("ascii")
+    except (binascii.Error, ValueError):
+        return Opaque(VENDOR, _BYTES + content)
+    return carrier.from_slot(text, VENDOR)
+
+
+def raw_json(value: JSON) -> str:
+    """A parsed value as JSON text. Raises `BadRequestError` if it is nested too deep to be written."""
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:
+        try:
+            return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        except RecursionError:
+            raise BadRequestError("The JSON is nested too deep.") from None
+
+
+def dumps(value: JSON) -> bytes:
+    """JSON bytes of what we send. Raises `BadRequestError` for text that is not Unicode and for nesting beyond what can be written."""
+    try:
+        return orjson.dumps(value)
+    except TypeError as error:
+        raise BadRequestError(f"The request cannot be written as JSON: {error}") from None
+
+
+def arguments(text: str) -> tuple[orjson.Fragment | dict[str, JSON], bool]:
+    """(tool arguments as an object to embed, whether they had to be wrapped).
+
+    Text that is a JSON object is embedded byte for byte. Anything else cannot be an input, so it is put whole into one under `arguments`.
+    """
+    if not text or text == "{}" or not text.strip():
+        return {}, False
+    try:
+        parsed = orjson.loads(text)
+    except ValueError:
+        return {"arguments": printable(text)}, True
+    if isinstance(parsed, dict):
+        return orjson.Fragment(text), False
+    return ({}, False) if parsed is None else ({"arguments": parsed}, True)
+
+
+def printable(text: str) -> str:
+    """`text` with lone surrogates, which no JSON writer takes, replaced."""
+    return text.encode("utf-8", "replace").decode()
