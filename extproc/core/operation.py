@@ -21,3 +21,7 @@ class Operation(StrEnum):
     MODERATIONS = "moderations"
     PASSTHROUGH = "passthrough"
     """A path of the registry's `passthrough`: bytes go to one target as they are."""
+
+
+ANY_MEDIA = frozenset({Operation.SPEECH, Operation.TRANSCRIPTION, Operation.PASSTHROUGH})
+"""Operations whose answers need not be JSON: sound, text, files."""

@@ -36,7 +36,7 @@ from extproc.core.verdict import Verdict, about_request, decide
 from extproc.registry.types import Registry, Target, Upstream
 from extproc.routing.health import Out
 from extproc.stages import answers, bodies
-from extproc.stages.judge import ErrorJudge, Judge, Judgement, Sound, judge_for
+from extproc.stages.judge import Judge, Judgement, Sound, judge_for
 from extproc.stages.services import Services
 from extproc.stages.upstream import build, via_of
 
@@ -194,7 +194,7 @@ class AttemptExchange(Exchange):
             judgement = judge.end()
         if judgement is not None:
             return self._judged(judgement)
-        if isinstance(judge, ErrorJudge) and judge.whole:
+        if judge.whole:
             return [Arm(LIMIT, self._limit(ENDING))]
         # inside a hold Envoy's own idle limit does not see the bytes: stalls are ours to police
         return [Arm(LIMIT, self._limit(plan.stall))] if judge.content and plan.stream else []

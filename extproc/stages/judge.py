@@ -16,6 +16,8 @@ from extproc.core.dialect import Dialect
 from extproc.core.errors import ApiError, ErrorKind, UpstreamFormatError
 from extproc.core.headers import media_type
 from extproc.core.ir import End, Event, Finish, StreamError, is_content
+from extproc.core.operation import ANY_MEDIA
+from extproc.stages.content_encoding import Unpacker, unpacker
 
 HELD_FOR_CONTENT = 64 << 10
 """Bytes held before a stream is let go although nothing in it was content, and bytes of an error or unary body that are read."""
@@ -36,8 +38,15 @@ _LOOKS = 16
 
 
 class Judge(Protocol):
-    content: bool
-    """Has anything come that counts against the first-token limit's question "is it answering?"."""
+    @property
+    def content(self) -> bool:
+        """Has anything come that counts against the first-token limit's question "is it answering?"."""
+        ...
+
+    @property
+    def whole(self) -> bool:
+        """Of an error: is only the end of its body outstanding?"""
+        ...
 
     def feed(self, piece: bytes) -> Judgement: ...
 
@@ -50,6 +59,7 @@ class StreamJudge:
     """A 2xx event stream: sound at its first content; with `complete`, only at its clean end."""
 
     __slots__ = ("_complete", "_decoder", "_finished", "_held", "content")
+    whole = False
 
     def __init__(self, dialect: Dialect, complete: bool) -> None:
         self._decoder = dialect.stream_decoder()
@@ -117,6 +127,7 @@ class UnaryJudge:
     """A 2xx body that is no stream: sound if it is an answer of its dialect, or too large to be an error."""
 
     __slots__ = ("_body", "_dialect", "_limit", "content")
+    whole = False
 
     def __init__(self, dialect: Dialect, complete: bool) -> None:
         self._dialect = dialect
@@ -140,7 +151,7 @@ class UnaryJudge:
 
 
 class ErrorJudge:
-    """A 4xx or 5xx whose body decides what it means. `whole`: only the end of the body is outstanding."""
+    """A 4xx or 5xx whose body decides what it means."""
 
     __slots__ = ("_body", "_dialect", "_headers", "_status", "content", "whole")
 
@@ -160,17 +171,75 @@ class ErrorJudge:
         return self._dialect.decode_error(self._status, self._headers, bytes(self._body.raw))
 
 
+class MediaJudge:
+    """A 2xx body of sound or text, of which any byte is as good as any other: sound as soon as it has begun."""
+
+    __slots__ = ("content",)
+    whole = False
+
+    def __init__(self) -> None:
+        self.content = False
+
+    def feed(self, piece: bytes) -> Judgement:
+        self.content = self.content or bool(piece)
+        return Sound.PASS if piece else None
+
+    def end(self) -> Judgement:
+        return Sound.PASS if self.content else UpstreamFormatError("the provider's answer is empty")
+
+
+class PackedJudge:
+    """Any of the others behind a compressed body."""
+
+    __slots__ = ("_inner", "_status", "_unpack")
+
+    def __init__(self, inner: Judge, unpack: Unpacker, status: int) -> None:
+        self._inner = inner
+        self._unpack = unpack
+        self._status = status
+
+    @property
+    def content(self) -> bool:
+        return self._inner.content
+
+    @property
+    def whole(self) -> bool:
+        return self._inner.whole
+
+    def feed(self, piece: bytes) -> Judgement:
+        try:
+            return self._inner.feed(self._unpack.feed(piece))
+        except UpstreamFormatError as error:
+            return self._broken(error)
+
+    def end(self) -> Judgement:
+        try:
+            rest = self._unpack.feed(b"", end=True)
+        except UpstreamFormatError as error:
+            return self._broken(error)
+        return (self._inner.feed(rest) if rest else None) or self._inner.end()
+
+    def _broken(self, error: UpstreamFormatError) -> Judgement:
+        # a refusal whose words cannot be read is still a refusal
+        return self._inner.end() if self._status >= 400 else error
+
+
 def judge_for(dialect: Dialect, status: int, headers: Mapping[str, str], *, stream: bool, complete: bool) -> Judge | ApiError:
     """The judge for a response with these headers, or the error that the headers alone prove."""
-    encoding = headers.get("content-encoding", "identity").lower()
-    compressed = encoding not in ("", "identity")
-    if status >= 400:
-        # a refusal whose words cannot be read is still a refusal
-        return dialect.decode_error(status, headers, b"") if compressed else ErrorJudge(dialect, status, headers)
-    if compressed:
-        return ApiError(ErrorKind.UPSTREAM, f"the provider compressed its answer ({encoding[:40]}) although identity was asked for")
-    if not 200 <= status < 300:
+    try:
+        unpack = unpacker(headers)
+    except UpstreamFormatError as unknown:
+        return dialect.decode_error(status, headers, b"") if status >= 400 else unknown
+    if status < 400 and not 200 <= status < 300:
         return ApiError(ErrorKind.UPSTREAM, f"the provider answered with status {status}")
-    if stream and media_type(headers) == dialect.stream_type:
-        return StreamJudge(dialect, complete)
-    return UnaryJudge(dialect, complete)
+    media = media_type(headers)
+    judge: Judge
+    if status >= 400:
+        judge = ErrorJudge(dialect, status, headers)
+    elif stream and media == dialect.stream_type:
+        judge = StreamJudge(dialect, complete)
+    elif dialect.operation in ANY_MEDIA and media not in ("application/json", "text/html", ""):
+        judge = MediaJudge()
+    else:
+        judge = UnaryJudge(dialect, complete)
+    return judge if unpack is None else PackedJudge(judge, unpack, status)

@@ -11,11 +11,13 @@ from typing import Protocol
 
 from extproc.core.condense import Condenser
 from extproc.core.dialect import AnyResponse, Dialect, Reply, StreamObserver
-from extproc.core.errors import ApiError, ErrorKind
+from extproc.core.errors import ApiError, ErrorKind, UpstreamFormatError
 from extproc.core.ir import Finish, Loss, MessageStart, Response, StreamError, UsageUpdate, is_content
 from extproc.core.operation import Operation
 from extproc.core.usage import Usage
 from extproc.stages.collect import Collector
+from extproc.stages.content_encoding import Unpacker
+from extproc.stages.rename import Renamer
 from extproc.stages.replay import events_of
 
 OBSERVED_BODY = 4 << 20
@@ -48,10 +50,17 @@ class Seen:
 
 
 class Pipe(Protocol):
+    """`passes`: every byte goes through as it came, so that the rest may as well flow unseen."""
+
     seen: Seen
+    passes: bool
 
     def feed(self, data: bytes, end: bool) -> bytes:
         """The client's bytes for the provider's; the same object where nothing changed. `end`: these are the last."""
+        ...
+
+    def fail(self, error: ApiError) -> bytes | None:
+        """Ends the client's answer with `error`: the bytes that say so, None where its format has no way to."""
         ...
 
 
@@ -60,12 +69,13 @@ def _truncated() -> ApiError:
 
 
 class WatchedStream:
-    """The same dialect: bytes pass, less a usage chunk that only we asked for."""
+    """The same dialect: bytes pass, less a usage chunk that only we asked for. `passes`: the observer changes nothing."""
 
-    __slots__ = ("_client", "_collector", "_decoder", "_form", "_observer", "seen")
+    __slots__ = ("_client", "_collector", "_decoder", "_form", "_observer", "passes", "seen")
 
-    def __init__(self, client: Dialect, observer: StreamObserver, *, form: str = "", collect: bool = False) -> None:
+    def __init__(self, client: Dialect, observer: StreamObserver, *, form: str = "", collect: bool = False, passes: bool = True) -> None:
         self._client = client
+        self.passes = passes
         self._form = form
         self._observer = observer
         self._decoder = client.stream_decoder() if collect else None
@@ -95,11 +105,16 @@ class WatchedStream:
             out += self._client.encode_stream_error(seen.error, self._form)
         return out
 
+    def fail(self, error: ApiError) -> bytes:
+        self.seen.error = error
+        return self._client.encode_stream_error(error, self._form)
+
 
 class TranslatedStream:
     """Another dialect: one decoder, one encoder. After an error in the stream the client's stream is over, and the rest is dropped."""
 
     __slots__ = ("_client", "_collector", "_decoder", "_encoder", "_form", "seen")
+    passes = False
 
     def __init__(self, client: Dialect, upstream: Dialect, reply: Reply, *, collect: bool = False) -> None:
         self._client = client
@@ -141,11 +156,16 @@ class TranslatedStream:
             seen.losses = [*self._decoder.losses, *self._encoder.losses]
         return b"".join(out)
 
+    def fail(self, error: ApiError) -> bytes:
+        self.seen.error = error
+        return self._client.encode_stream_error(error, self._form)
+
 
 class WatchedBody:
     """The same dialect, one plain body: bytes pass, and its end is read for usage."""
 
     __slots__ = ("_body", "_condenser", "_dialect", "seen")
+    passes = True
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
@@ -178,6 +198,63 @@ class WatchedBody:
             self.seen.whole(self._dialect.decode_response(body))
         except ApiError as error:
             self.seen.error = error
+
+    def fail(self, error: ApiError) -> None:
+        self.seen.error = error
+
+
+class Unread:
+    """Bytes that pass and are nobody's business: sound, what a passed-on path answers, a refusal that has been judged."""
+
+    __slots__ = ("seen",)
+    passes = True
+
+    def __init__(self) -> None:
+        self.seen = Seen()
+
+    def feed(self, data: bytes, end: bool) -> bytes:  # noqa: ARG002 - nothing is made of it
+        self.seen.content = self.seen.content or bool(data)
+        return data
+
+    def fail(self, error: ApiError) -> None:
+        self.seen.error = error
+
+
+class Prepared:
+    """A pipe behind what must happen to the provider's bytes first: unpacking them, and putting the client's name for the model in."""
+
+    __slots__ = ("_over", "_pipe", "_renamer", "_unpack", "seen")
+    passes = False
+
+    def __init__(self, pipe: Pipe, unpack: Unpacker | None, renamer: Renamer | None) -> None:
+        self._pipe = pipe
+        self._unpack = unpack
+        self._renamer = renamer
+        self._over = False
+        self.seen = pipe.seen
+
+    def feed(self, data: bytes, end: bool) -> bytes:
+        """Raises `UpstreamFormatError` where the answer cannot be unpacked and its format cannot say so."""
+        if self._over:
+            return b""
+        try:
+            if self._unpack is not None:
+                data = self._unpack.feed(data, end)
+        except UpstreamFormatError as error:
+            self._over = True
+            said = self._pipe.fail(error)
+            if said is None:
+                raise
+            return said
+        if self._renamer is not None:
+            data = self._renamer.feed(data, end)
+        out = self._pipe.feed(data, end)
+        if end and self._renamer is not None and self._renamer.found:
+            self.seen.response_model = self._renamer.found
+        return out
+
+    def fail(self, error: ApiError) -> bytes | None:
+        return self._pipe.fail(error)
 
 
 def translate_whole(body: bytes, client: Dialect, upstream: Dialect, reply: Reply, *, stream: bool) -> tuple[bytes, str, Seen]:

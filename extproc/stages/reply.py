@@ -11,17 +11,21 @@ failure that the SDK sees, never as a finish.
 from __future__ import annotations
 
 from extproc.core.dialect import Dialect, Reply
-from extproc.core.errors import STATUS, ApiError, ErrorKind, kind_of_status
+from extproc.core.errors import STATUS, ApiError, ErrorKind, UpstreamFormatError, kind_of_status
 from extproc.core.exchange import Abort, Action, Arm, BodyEvent, Continue, Finish, HeadersEvent, Kind, Mode, State, Tick
 from extproc.core.headers import RESPONSE_REMOVED, media_type
+from extproc.core.operation import ANY_MEDIA, Operation
 from extproc.core.plan import AttemptNote, attempt_notes
 from extproc.core.verdict import Action as Verdict
 from extproc.core.verdict import about_request
 from extproc.registry.types import Target
 from extproc.routing.health import Out
 from extproc.stages import answers
-from extproc.stages.pipes import TranslatedStream, WatchedBody, WatchedStream, translate_whole
+from extproc.stages.content_encoding import encodings, unpacker
+from extproc.stages.pipes import Prepared, Seen, TranslatedStream, Unread, WatchedBody, WatchedStream, translate_whole
+from extproc.stages.rename import MEMBERS, Renamer
 from extproc.stages.request import DEADLINE, STALL, RequestExchange
+from extproc.stages.upstream import via_of
 from extproc.telemetry.record import Outcome
 
 _KINDS = {kind.value: kind for kind in ErrorKind}
@@ -54,6 +58,9 @@ class ReplyStage(RequestExchange):
         self._share_health()
         self.record.losses = list(note.losses)
         status = int(event.headers.get(":status", "0") or 0)
+        if self.client.operation is Operation.PASSTHROUGH:
+            self.record.status = status
+            return self._passed_on(event, status)
         upstream = self._upstream(self.winner)
         if note.verdict != "pass" or status >= 400:
             return self._failure(note, event, status, upstream)
@@ -65,37 +72,68 @@ class ReplyStage(RequestExchange):
         plan = self.plan
         assert plan is not None
         self.last_piece = self.services.monotonic()
-        same = upstream.name == self.client.name
+        form, client = plan.form, self.client
+        same = upstream.name == client.name
         is_stream = plan.stream and media_type(event.headers) == upstream.stream_type
         remove = [n for n in RESPONSE_REMOVED if n in event.headers]
         answer = Continue(Kind.RESPONSE_HEADERS, set=self.exposed(), remove=remove, mode=Mode.STREAMED)
         actions: list[Action] = [Arm(DEADLINE, None), answer]
         self.state = State.STREAMING
+        self.unpack = unpacker(event.headers)
+        if same and self.services.options.show_alias and client.name in MEMBERS:
+            self.renamer = Renamer(client.name, plan.asked)
+        if self.unpack is not None:
+            remove += ["content-encoding", "content-length"]
         if is_stream:
             actions.append(Arm(STALL, plan.stall))
+            content_type = client.answer_type(form, stream=True)
+            other_type = not same or content_type != upstream.stream_type
             if same:
-                self.pipe = WatchedStream(
-                    self.client, upstream.stream_observer(hide_usage=not self.wishes.usage, form=plan.form), form=plan.form, collect=self.collect
-                )
+                observer = upstream.stream_observer(hide_usage=not self.wishes.usage, form=form)
+                passes = self.wishes.usage and not other_type
+                self.pipe = WatchedStream(client, observer, form=form, collect=self.collect, passes=passes)
             else:
-                self.pipe = TranslatedStream(self.client, upstream, self._reply(), collect=self.collect)
-            if not same or self.client.answer_type(plan.form, stream=True) != upstream.stream_type:
-                answer.set.append(("content-type", self.client.answer_type(plan.form, stream=True)))
+                self.pipe = TranslatedStream(client, upstream, self._reply(), collect=self.collect)
+            if other_type:
+                answer.set.append(("content-type", content_type))
             # a usage chunk may go, an error event may come
             remove.append("content-length")
-        elif same and not plan.stream:
-            self.pipe = WatchedBody(upstream)
+        elif same and self.renamer is None and (not plan.stream or upstream.operation is not Operation.CHAT):
+            is_json = upstream.operation not in ANY_MEDIA or media_type(event.headers) == "application/json"
+            self.pipe = WatchedBody(upstream) if is_json else Unread()
         else:
             # the whole answer comes in one message and is replaced
             answer.mode = Mode.BUFFERED
             self.state = State.COLLECTING
+        if self.pipe is not None and (self.unpack is not None or self.renamer is not None):
+            self.pipe = Prepared(self.pipe, self.unpack, self.renamer)
         return actions
+
+    def _passed_on(self, event: HeadersEvent, status: int) -> list[Action]:
+        """The answer to a request that was passed on as it is: untouched, whatever it is. It is watched for its end."""
+        answer = Continue(Kind.RESPONSE_HEADERS, set=self.exposed(), remove=[n for n in RESPONSE_REMOVED if n in event.headers])
+        if status >= 400:
+            error = ApiError(kind_of_status(status), f"the provider answered with status {status}")
+            self.end(Outcome.REJECTED if status < 500 else Outcome.UPSTREAM_ERROR, status, error)
+        elif event.end:
+            self.end(Outcome.OK, status)
+        if event.end:
+            self.state = State.DONE
+        else:
+            self.state, self.pipe, answer.mode = State.STREAMING, Unread(), Mode.STREAMED
+        return [Arm(DEADLINE, None), answer]
 
     def on_response_piece(self, event: BodyEvent) -> list[Action]:
         pipe, record = self.pipe, self.record
         assert pipe is not None
         self.last_piece = self.services.monotonic()
-        out = pipe.feed(event.body, event.end)
+        try:
+            out = pipe.feed(event.body, event.end)
+        except UpstreamFormatError as error:
+            # a part of a body could pass for the whole: the client must see that it is none
+            self.state = State.DONE
+            self.end(Outcome.CUT, record.status, error)
+            return [Abort(error.message)]
         record.bytes_out += len(out)
         seen = pipe.seen
         if record.ttft_ms is None and seen.content:
@@ -116,7 +154,13 @@ class ReplyStage(RequestExchange):
         self.state = State.DONE
         upstream = self._upstream(winner)
         try:
-            body, content_type, seen = translate_whole(event.body, self.client, upstream, self._reply(), stream=plan.stream)
+            raw = event.body if self.unpack is None else self.unpack.feed(event.body, end=True)
+            if upstream.name == self.client.name and not plan.stream:
+                seen = Seen()
+                seen.whole(upstream.decode_response(raw))
+                body, content_type = raw if self.renamer is None else self.renamer.whole(raw), ""
+            else:
+                body, content_type, seen = translate_whole(raw, self.client, upstream, self._reply(), stream=plan.stream)
         except ApiError as failure:
             error = answers.for_client(failure, self.notes, expose=self.services.options.expose)
             status, body = self.client.encode_error(error)
@@ -126,7 +170,9 @@ class ReplyStage(RequestExchange):
         self.saw(seen)
         record.bytes_out = len(body)
         self.end(Outcome.OK, record.status)
-        headers = [("content-type", content_type), ("content-length", str(len(body))), *self.exposed()]
+        headers = [("content-length", str(len(body))), *self.exposed()]
+        if content_type:
+            headers.append(("content-type", content_type))
         return [Continue(Kind.RESPONSE_BODY, set=headers, body=body)]
 
     def on_final_headers(self, event: HeadersEvent) -> list[Action]:
@@ -202,9 +248,13 @@ class ReplyStage(RequestExchange):
             return self._instead(answers.for_client(error, self.notes, expose=self.services.options.expose), Outcome.EXHAUSTED)
         if upstream.name == self.client.name and status >= 400 and media_type(event.headers) == "application/json":
             # the provider's own words in the client's own dialect: nothing to add
-            self.state = State.DONE
             self.end(Outcome.REJECTED, status, error)
-            return [Arm(DEADLINE, None), Continue(Kind.RESPONSE_HEADERS, set=self.exposed(), remove=list(RESPONSE_REMOVED))]
+            answer = Continue(Kind.RESPONSE_HEADERS, set=self.exposed(), remove=list(RESPONSE_REMOVED))
+            self.state = State.DONE
+            if encodings(event.headers) and not event.end:
+                self.state, self.pipe, answer.mode = State.STREAMING, Prepared(Unread(), unpacker(event.headers), None), Mode.STREAMED
+                answer.remove += ["content-encoding", "content-length"]
+            return [Arm(DEADLINE, None), answer]
         return self._instead(error, Outcome.REJECTED)
 
     def _instead(self, error: ApiError, outcome: Outcome) -> list[Action]:
@@ -235,15 +285,15 @@ class ReplyStage(RequestExchange):
 
     def _upstream(self, winner: Target) -> Dialect:
         """The dialect that `winner` answered in."""
-        via = winner.upstream(self.client.operation, self.client.name)
+        via = via_of(winner, self.client)
         assert via is not None
         return self.services.dialects[via.dialect]
 
     def _reply(self) -> Reply:
         form = self.plan.form if self.plan is not None else ""
         wishes = self.wishes
-        name = self.asked_model()
-        return Reply(self.services.new_id(), int(self.services.wall()), name, wishes.usage, wishes.functions, form, wishes.encodings, wishes.echo)
+        shown = self.plan.asked if self.plan is not None and self.services.options.show_alias else self.asked_model()
+        return Reply(self.services.new_id(), int(self.services.wall()), shown, wishes.usage, wishes.functions, form, wishes.encodings, wishes.echo)
 
     def _share_health(self) -> None:
         """What attempts in other processes learned about their targets."""

@@ -12,7 +12,9 @@ from extproc.core.plan import AttemptNote, Plan
 from extproc.core.usage import cost_usd
 from extproc.registry.types import Registry, Target
 from extproc.stages import operations
+from extproc.stages.content_encoding import Unpacker
 from extproc.stages.pipes import Pipe, Seen
+from extproc.stages.rename import Renamer
 from extproc.stages.services import Services, UnderWay
 from extproc.stages.upstream import via_of
 from extproc.telemetry.record import AttemptRecord, Outcome, RequestRecord
@@ -25,7 +27,8 @@ class RequestExchange(Exchange):
     """`record` fills up on the way and is complete when the call has ended; `span` is the chat span's handle for telemetry.
 
     `client` is the caller's dialect, `notes` the attempts as far as they are known, `winner` the target that answered, `per_try` the seconds that one
-    silent attempt may take, `here` the shortcut for attempts in this process. `collect`: telemetry wants `input_messages` and `answer`.
+    silent attempt may take, `unpack` and `renamer` what must happen to the answer's bytes, `here` the shortcut for attempts in this process.
+    `collect`: telemetry wants `input_messages` and `answer`.
     """
 
     __slots__ = (
@@ -41,9 +44,11 @@ class RequestExchange(Exchange):
         "plan",
         "record",
         "registry",
+        "renamer",
         "services",
         "span",
         "started",
+        "unpack",
         "winner",
         "wishes",
     )
@@ -62,6 +67,8 @@ class RequestExchange(Exchange):
         self.notes: list[AttemptNote] = []
         self.winner: Target | None = None
         self.pipe: Pipe | None = None
+        self.unpack: Unpacker | None = None
+        self.renamer: Renamer | None = None
         self.here: UnderWay | None = None
         self.per_try = 0.0
         self.plan: Plan | None = None

@@ -16,7 +16,6 @@ from extproc.registry.types import Attempts, Commit, Model, Timeouts
 from extproc.routing import chain as chains
 from extproc.stages import answers, bodies, operations, own
 from extproc.stages.operations import Asked, Own
-from extproc.stages.pipes import TranslatedStream
 from extproc.stages.reply import ReplyStage
 from extproc.stages.request import DEADLINE
 from extproc.stages.services import Services, UnderWay
@@ -266,4 +265,4 @@ class RouteExchange(ReplyStage):
     @property
     def passing(self) -> bool:
         """Does the answer only pass through? Then the call may end without harm: the rest flows natively, unseen."""
-        return self.state is State.STREAMING and not isinstance(self.pipe, TranslatedStream) and self.wishes.usage
+        return self.state is State.STREAMING and self.pipe is not None and self.pipe.passes

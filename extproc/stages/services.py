@@ -62,11 +62,12 @@ def own_facts(target: Target, asked: str) -> tuple[Facts, Price | None]:
 @dataclass(slots=True)
 class Options:
     """What an operator sets for the whole server. `max_body` in bytes; `expose`: send x-llm-target and x-llm-attempts to clients;
-    `expose_losses`: send x-llm-losses too."""
+    `expose_losses`: send x-llm-losses too; `show_alias`: answers name the model as the client did, not as the provider does."""
 
     max_body: int = 64 << 20
     expose: bool = True
     expose_losses: bool = False
+    show_alias: bool = False
 
 
 @dataclass(slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from unittest.mock import patch
 
 import orjson
@@ -204,9 +205,23 @@ def test_a_limit_whose_body_never_ends_goes_on() -> None:
     assert retry(fed(trip, exchange, trip.response(429, retry_after="60"), piece(b'{"err'), Tick("limit"))) == {"x-llm-retry": "wait"}
 
 
-def test_a_compressed_refusal_is_judged_by_its_status() -> None:
+def test_a_compressed_refusal_is_read() -> None:
     trip, exchange = sent()
-    assert retry(fed(trip, exchange, trip.response(400, content_encoding="gzip"))) == {}
+    packed = gzip.compress(BAD)
+    assert retry(fed(trip, exchange, trip.response(400, content_encoding="gzip"), piece(packed, end=True))) == {}
+    assert attempt_notes(trip.metadata)[0].message == "bad"
+
+
+@pytest.mark.parametrize("body", [b"no gzip at all", gzip.compress(BAD)[:20]])
+def test_a_refusal_that_cannot_be_unpacked_is_still_one(body: bytes) -> None:
+    trip, exchange = sent()
+    assert retry(fed(trip, exchange, trip.response(400, content_encoding="gzip"), piece(body, end=True))) == {}
+    assert attempt_notes(trip.metadata)[0].kind == "invalid_request"
+
+
+def test_a_refusal_in_an_unknown_encoding_is_judged_by_its_status() -> None:
+    trip, exchange = sent()
+    assert retry(fed(trip, exchange, trip.response(400, content_encoding="compress"))) == {}
     assert attempt_notes(trip.metadata)[0].kind == "invalid_request"
 
 
@@ -264,10 +279,24 @@ def test_200_without_an_answer_in_it_is_retried(body: bytes) -> None:
     assert "x-llm-retry" in retry(fed(trip, exchange, trip.response(200), piece(body, end=True)))
 
 
-def test_a_compressed_answer_is_a_failure_we_can_name() -> None:
+def test_an_unknown_encoding_is_a_failure_we_can_name() -> None:
     trip, exchange = sent(chat())
-    assert "x-llm-retry" in retry(fed(trip, exchange, trip.response(200, content_encoding="gzip")))
-    assert "gzip" in attempt_notes(trip.metadata)[0].message
+    assert "x-llm-retry" in retry(fed(trip, exchange, trip.response(200, content_encoding="compress")))
+    assert "compress" in attempt_notes(trip.metadata)[0].message
+
+
+def test_a_compressed_answer_is_judged_by_what_is_in_it() -> None:
+    for body, verdict in ((OPENAI_ANSWER, {}), (b'{"error":{"message":"x","code":502}}', {"x-llm-retry": "same"})):
+        trip, exchange = sent(chat())
+        packed = gzip.compress(body)
+        assert fed(trip, exchange, trip.response(200, content_encoding="gzip"), piece(packed[:15])) == []
+        assert retry(fed(trip, exchange, piece(packed[15:], end=True))) == verdict
+
+
+@pytest.mark.parametrize("body", [b"no gzip at all", gzip.compress(OPENAI_ANSWER)[:20], gzip.compress(bytes(20_000_000))])
+def test_a_compressed_answer_that_cannot_be_unpacked_is_retried(body: bytes) -> None:
+    trip, exchange = sent(chat())
+    assert "x-llm-retry" in retry(fed(trip, exchange, trip.response(200, content_encoding="gzip"), piece(body, end=True)))
 
 
 def test_an_attempt_beyond_the_chain_ends_it() -> None:

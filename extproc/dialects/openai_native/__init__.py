@@ -107,7 +107,7 @@ class Completions(OpenAINative):
 
 
 class Passthrough(OpenAINative):
-    """A path of the registry's `passthrough`: nothing is read and nothing edited. `Ask.path` is the path, `Ask.headers` all that the provider gets."""
+    """A path of the registry's `passthrough`: nothing is read, nothing edited. `Ask.path` is the path, `Ask.headers` all that the provider gets."""
 
     def __init__(self) -> None:
         super().__init__("passthrough", Operation.PASSTHROUGH, {}, anything=True)

@@ -47,6 +47,7 @@ def read(body: bytes, *, anything: bool) -> NativeResponse:
 
 
 def text(value: JSON) -> str:
+    """`value` if it is one."""
     return value if isinstance(value, str) else ""
 
 
