@@ -59,6 +59,9 @@ def lacking(target: Target, client: Dialect, upstream: Dialect, needs: frozenset
     if upstream.name != client.name:
         carried = upstream.carries | target.carries
         missing += [n for n in needs if (n not in carried or n in _FORMAT_NEEDS) and n not in missing]
+    elif upstream is not client:
+        # the same format in a provider's envelope, which may lack what the plain one has
+        missing += [n for n in needs if n in client.carries and n not in upstream.carries | target.carries and n not in missing]
     return sorted(missing)
 
 

@@ -84,13 +84,14 @@ class WatchedStream:
 
     def feed(self, data: bytes, end: bool) -> bytes:
         observer, seen = self._observer, self.seen
-        if self._decoder is not None:
-            self._collector.feed(self._decoder.feed(data))
-            seen.response = self._collector.response if end else None
         out = observer.feed(data)
         if end:
             rest = observer.close()
             out = out + rest if rest else out
+        if self._decoder is not None:
+            # what the client gets: the provider's may stand in an envelope
+            self._collector.feed(self._decoder.feed(out))
+            seen.response = self._collector.response if end else None
         seen.content = observer.content
         if not end:
             return out
@@ -221,7 +222,7 @@ class Unread:
 
 
 class Prepared:
-    """A pipe behind what must happen to the provider's bytes first: unpacking them, and putting the client's name for the model in."""
+    """A pipe between what else must happen to a provider's bytes: unpacking them first, and last putting the client's name for the model in."""
 
     __slots__ = ("_over", "_pipe", "_renamer", "_unpack", "seen")
     passes = False
@@ -246,12 +247,9 @@ class Prepared:
             if said is None:
                 raise
             return said
-        if self._renamer is not None:
-            data = self._renamer.feed(data, end)
         out = self._pipe.feed(data, end)
-        if end and self._renamer is not None and self._renamer.found:
-            self.seen.response_model = self._renamer.found
-        return out
+        # behind the pipe, which takes an answer out of its provider's envelope
+        return out if self._renamer is None else self._renamer.feed(out, end)
 
     def fail(self, error: ApiError) -> bytes | None:
         return self._pipe.fail(error)

@@ -246,7 +246,7 @@ class ReplyStage(RequestExchange):
         error = note.error() if note.kind else ApiError(ErrorKind.UPSTREAM, f"the provider answered with status {status}")
         if not about_request(error.kind):
             return self._instead(answers.for_client(error, self.notes, expose=self.services.options.expose), Outcome.EXHAUSTED)
-        if upstream.name == self.client.name and status >= 400 and media_type(event.headers) == "application/json":
+        if upstream is self.client and status >= 400 and media_type(event.headers) == "application/json":
             # the provider's own words in the client's own dialect: nothing to add
             self.end(Outcome.REJECTED, status, error)
             answer = Continue(Kind.RESPONSE_HEADERS, set=self.exposed(), remove=list(RESPONSE_REMOVED))
