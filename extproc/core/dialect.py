@@ -29,6 +29,8 @@ class Need:
     JSON_OBJECT = "json_object"
     IMAGE_URL = "image_url"
     DOCUMENT_URL = "document_url"
+    OTHER_DOCUMENTS = "other_documents"
+    """Documents that are neither PDF nor text."""
     FILE_ID = "file_id"
     SERVER_TOOLS = "server_tools"
     CHOICES = "choices"

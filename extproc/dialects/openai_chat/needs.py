@@ -10,6 +10,7 @@ CARRIES = frozenset(
         Need.TOOLS,
         Need.VISION,
         Need.DOCUMENTS,
+        Need.OTHER_DOCUMENTS,
         Need.AUDIO,
         Need.JSON_SCHEMA,
         Need.JSON_OBJECT,

@@ -13,6 +13,7 @@ CARRIES = frozenset(
         Need.TOOLS,
         Need.VISION,
         Need.DOCUMENTS,
+        Need.OTHER_DOCUMENTS,
         Need.JSON_SCHEMA,
         Need.JSON_OBJECT,
         Need.IMAGE_URL,
@@ -21,6 +22,9 @@ CARRIES = frozenset(
 )
 """What a request translated into this format can express. It has one answer per request and takes no audio, and an assistant message at the end
 is not continued."""
+
+_COMMON = ("application/pdf", "application/octet-stream", "text/")
+"""Starts of the media types of documents that every dialect with documents takes."""
 
 _STATE = ("previous_response_id", "conversation", "prompt", "background")
 """Members that name what is stored at the provider, or ask it to store an answer that is fetched later."""
@@ -85,8 +89,11 @@ def _content(content: JSON, found: set[str]) -> None:
             found.add(Need.SERVER_TOOLS)
         else:
             found.add(Need.VISION if kind == "input_image" else Need.DOCUMENTS)
-            url = part.get("image_url") if kind == "input_image" else part.get("file_url")
+            url = part.get("image_url") if kind == "input_image" else part.get("file_url") or part.get("file_data")
             if part.get("file_id"):
                 found.add(Need.FILE_ID)
-            elif isinstance(url, str) and not url.startswith("data:"):
+            elif isinstance(url, str) and url.startswith("data:"):
+                if kind == "input_file" and not url[5:].startswith(_COMMON):
+                    found.add(Need.OTHER_DOCUMENTS)
+            elif kind == "input_image" or part.get("file_url"):
                 found.add(Need.IMAGE_URL if kind == "input_image" else Need.DOCUMENT_URL)

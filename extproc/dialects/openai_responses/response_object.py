@@ -24,7 +24,6 @@ _DEFAULTS: dict[str, JSON] = {
     "reasoning": {"effort": None, "summary": None},
     "safety_identifier": None,
     "service_tier": "default",
-    "store": False,
     "temperature": 1.0,
     "text": {"format": {"type": "text"}},
     "tool_choice": "auto",
@@ -35,7 +34,7 @@ _DEFAULTS: dict[str, JSON] = {
 }
 """Members that repeat the request, and what the API says where the request does not. Nothing is stored of a translated answer."""
 
-_SAID = frozenset(_DEFAULTS) - {"background", "previous_response_id", "service_tier", "store"}
+_SAID = frozenset(_DEFAULTS) - {"background", "previous_response_id", "service_tier"}
 """Those that are the client's to say; the others say what the provider did."""
 
 

@@ -245,9 +245,12 @@ class ResponsesStreamDecoder:
         item.done = True
         if item.kind == "message":
             content = raw.get("content")
-            for place, part in enumerate(content if isinstance(content, list) else ()):
-                if isinstance(part, dict):
-                    self._part(item, place, part, out)
+            parts = content if isinstance(content, list) else []
+            # Bedrock numbers the parts of its deltas otherwise than those of its items
+            if len(item.told) < len(parts):
+                for place, part in enumerate(parts):
+                    if isinstance(part, dict):
+                        self._part(item, place, part, out)
         elif item.kind == "reasoning":
             self._reasoning(item, raw, out)
         elif item.kind == "function_call":

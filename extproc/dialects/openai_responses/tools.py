@@ -31,8 +31,8 @@ _INPUT: JSON = {"type": "object", "properties": {"input": {"type": "string"}}, "
 
 
 def flat_name(namespace: JSON, name: str) -> str:
-    """The name of a namespace's tool where there are no namespaces."""
-    if not isinstance(namespace, str) or not namespace:
+    """The name of a namespace's tool where there are no namespaces. OpenAI calls a function's own the namespace of one that was found by a search."""
+    if not isinstance(namespace, str) or namespace in ("", name):
         return name
     whole = _UNSAFE.sub("_", f"{namespace}{'' if namespace.endswith('__') else '__'}{name}")
     return whole if len(whole) <= _MAX_NAME else whole[: _MAX_NAME - 9] + "_" + hashlib.sha256(whole.encode()).hexdigest()[:8]
