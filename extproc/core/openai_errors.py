@@ -16,40 +16,12 @@ from email.utils import parsedate_to_datetime
 
 import orjson
 
+from extproc.core.error_words import CODES, KEY, RETRY_DELAY, WAIT, WORDS
 from extproc.core.errors import STATUS, ApiError, ErrorKind, kind_of_status
 from extproc.core.ir import JSON
 
 _MAX_MESSAGE = 2000
 
-_CODES: dict[str, ErrorKind] = {
-    "context_length_exceeded": ErrorKind.CONTEXT_LENGTH,
-    "string_above_max_length": ErrorKind.INVALID_REQUEST,
-    "content_filter": ErrorKind.CONTENT_FILTER,
-    "content_policy_violation": ErrorKind.CONTENT_FILTER,
-    "responsibleaipolicyviolation": ErrorKind.CONTENT_FILTER,
-    "insufficient_quota": ErrorKind.QUOTA,
-    "billing_hard_limit_reached": ErrorKind.QUOTA,
-    "billing_not_active": ErrorKind.QUOTA,
-    "invalid_api_key": ErrorKind.AUTHENTICATION,
-    "authentication_error": ErrorKind.AUTHENTICATION,
-    "model_not_found": ErrorKind.NOT_FOUND,
-    "deploymentnotfound": ErrorKind.NOT_FOUND,
-    "rate_limit_exceeded": ErrorKind.RATE_LIMITED,
-    "overloaded_error": ErrorKind.OVERLOADED,
-    "engine_overloaded": ErrorKind.OVERLOADED,
-    "overloaded": ErrorKind.OVERLOADED,
-}
-_CONTEXT = re.compile(
-    r"(maximum|max)\b.{0,20}\bcontext length|context (length|window)\b.{0,60}\b(exceed|limit|too)|exceed\w*\b.{0,60}\bcontext (length|window)"
-    r"|prompt is too long|maximum prompt length|too large for model with \d+ maximum",
-    re.IGNORECASE | re.DOTALL,
-)
-_BAD_KEY = re.compile(
-    r"(incorrect|invalid|no|missing)\b.{0,20}\b(api[ _-]?key|authentication)|api[ _-]?key\b.{0,20}\b(not valid|invalid)", re.IGNORECASE | re.DOTALL
-)
-_NO_MODEL = re.compile(r"\bmodel\b.{0,120}\b(does not exist|not found|not available)|invalid model\b", re.IGNORECASE | re.DOTALL)
-_QUOTA = re.compile(r"exceeded your current quota|insufficient (balance|credits|funds|quota)|out of credits", re.IGNORECASE)
-_KEY_TEXT = re.compile(r"(?i)(?<=provided: )\S+|\b(?:sk|gsk|xai|pk|tgp|nvapi|AIza)[-_][\w*.-]+|(?<=bearer )\S+")
 _TAG = re.compile(r"<[^>]*>")
 _TITLE = re.compile(r"<title>([^<]{1,200})", re.IGNORECASE)
 
@@ -64,8 +36,18 @@ def decode_error(status: int, headers: Mapping[str, str], body: bytes) -> ApiErr
         status = int(code) if code is not None and code.isdigit() and 400 <= int(code) < 600 else 0
     error = classify(status, message, code, kind, param)
     if error.kind in (ErrorKind.RATE_LIMITED, ErrorKind.OVERLOADED, ErrorKind.UNAVAILABLE, ErrorKind.QUOTA):
-        error.retry_after = retry_after(headers)
+        said = None if headers.keys() & {"retry-after", "retry-after-ms"} else _said_wait(message, body)
+        error.retry_after = retry_after(headers) if said is None else said
     return error
+
+
+def _said_wait(message: str, body: bytes) -> float | None:
+    """Seconds to wait, where the body says it."""
+    delay = RETRY_DELAY.search(body[: 64 * 1024])
+    if delay is not None:
+        return duration(delay[1].decode())
+    told = WAIT.search(message)
+    return duration(told[1]) if told is not None else None
 
 
 def decode_error_object(error: JSON) -> ApiError:
@@ -80,21 +62,16 @@ def decode_error_object(error: JSON) -> ApiError:
 
 def classify(status: int, message: str, code: str | None, raw_type: str | None, param: str | None) -> ApiError:
     """The kind of an error: by its code or type, then by its words, then by its status (0: none is known)."""
-    kind = next((_CODES[word.lower()] for word in (code, raw_type) if word and word.lower() in _CODES), None)
+    kind = next((CODES[word.lower()] for word in (code, raw_type) if word and word.lower() in CODES), None)
     if kind is None and (400 <= status < 500 or not status):
-        if status not in (401, 403, 404, 429) and _CONTEXT.search(message):
-            kind = ErrorKind.CONTEXT_LENGTH
-        elif _QUOTA.search(message):
-            kind = ErrorKind.QUOTA
-        elif status in (0, 400, 422) and _BAD_KEY.search(message):
-            kind = ErrorKind.AUTHENTICATION
-        elif status in (0, 400, 422) and _NO_MODEL.search(message):
-            kind = ErrorKind.NOT_FOUND
-        elif not status and raw_type == "invalid_request_error":
+        kind = next(
+            (k for words, k, only, never in WORDS if (only is None or status in only) and status not in never and words.search(message)), None
+        )
+        if kind is None and not status and raw_type == "invalid_request_error":
             kind = ErrorKind.INVALID_REQUEST
     if kind is None:
         kind = kind_of_status(status) if status else ErrorKind.UPSTREAM
-    message = _KEY_TEXT.sub("[removed]", message)[:_MAX_MESSAGE]
+    message = KEY.sub("[removed]", message)[:_MAX_MESSAGE]
     return ApiError(kind, message, status, code, param, raw_type=raw_type)
 
 
@@ -134,14 +111,14 @@ def _from_object(error: dict[str, JSON]) -> _Parts:
         return _read(orjson.dumps(message))
     code = error.get("code")
     inner = error.get("innererror")
-    if isinstance(inner, dict) and str(inner.get("code")).lower() in _CODES:
+    if isinstance(inner, dict) and str(inner.get("code")).lower() in CODES:
         code = inner["code"]
     metadata = error.get("metadata")
     if isinstance(metadata, dict) and isinstance(metadata.get("raw"), str) and message == "Provider returned error":
         message = metadata["raw"]
     if isinstance(metadata, dict) and metadata.get("reasons"):
         code = "content_filter"
-    return message if isinstance(message, str) else "", _word(code), _word(error.get("type")), _word(error.get("param"))
+    return message if isinstance(message, str) else "", _word(code), _word(error.get("type") or error.get("status")), _word(error.get("param"))
 
 
 def _word(value: JSON) -> str | None:

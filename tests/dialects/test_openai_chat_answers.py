@@ -134,7 +134,9 @@ def test_what_is_not_kept_is_reported() -> None:
         ("length", {"content": "a"}, FinishReason.LENGTH, None),
         ("model_length", {"content": "a"}, FinishReason.CONTEXT_WINDOW, None),
         ("content_filter", {"content": ""}, FinishReason.CONTENT_FILTER, None),
-        ("insufficient_system_resource", {"content": "a"}, FinishReason.OTHER, "insufficient_system_resource"),
+        ("", {"content": "a"}, FinishReason.STOP, None),
+        ("", {"tool_calls": [{"id": "c", "function": {"name": "f"}}]}, FinishReason.TOOL_CALLS, None),
+        ("novel", {"content": "a"}, FinishReason.OTHER, "novel"),
         (None, {"content": "a"}, FinishReason.OTHER, None),
     ],
 )

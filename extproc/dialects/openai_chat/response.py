@@ -33,7 +33,7 @@ from extproc.dialects.openai_chat import details
 from extproc.dialects.openai_chat.content import NAME, data_url, decode_content, image_part
 from extproc.dialects.openai_chat.request_decode import arguments
 from extproc.dialects.openai_chat.signature import google_signature
-from extproc.dialects.openai_chat.usage import COERCED, decode_finish, decode_usage, encode_finish, encode_usage
+from extproc.dialects.openai_chat.usage import COERCED, decode_finish, decode_usage, encode_finish, encode_usage, finish_error
 
 KNOWN = frozenset(
     {
@@ -57,7 +57,12 @@ KNOWN = frozenset(
 )
 """Members of an answer's message or delta that are read, or that say nothing (`channel`, Groq's name for what `reasoning` is)."""
 
-ANSWER = frozenset({"id", "object", "created", "model", "choices", "usage", "error", "code", "message"}) | {
+SOURCES = ("citations", "search_results")
+"""Perplexity's lists of sources, beside the choices."""
+
+ANSWER = frozenset({"id", "object", "created", "model", "choices", "usage", "error", "code", "message", *SOURCES}) | {
+    "images",
+    "kv_transfer_params",
     "kind",
     "latency_checkpoint",
     "metadata",
@@ -65,10 +70,17 @@ ANSWER = frozenset({"id", "object", "created", "model", "choices", "usage", "err
     "obfuscation",
     "p",
     "prompt",
+    "perf_metrics",
     "prompt_filter_results",
+    "prompt_logprobs",
+    "prompt_token_ids",
     "provider",
+    "related_questions",
     "service_tier",
     "system_fingerprint",
+    "time_info",
+    "timings",
+    "type",
     "usage_breakdown",
     "warnings",
     "x_groq",
@@ -119,11 +131,16 @@ def decode_response(body: bytes) -> Response:
     message = choice.get("message") if isinstance(choice, dict) else None
     if not isinstance(choice, dict) or (not isinstance(message, dict) and choice.get("finish_reason") is None):
         raise UpstreamFormatError("The provider's answer has no choice with a message.")
+    broken = finish_error(choice.get("finish_reason"))
+    if broken is not None:
+        raise broken
     losses = Losses()
     if len(choices) > 1:
         losses.add("dropped:choices", f"{len(choices) - 1} more")
     if choice.get("logprobs"):
         losses.add("dropped:logprobs")
+    if any(parsed.get(name) for name in SOURCES):
+        losses.add("dropped:citations", "the sources of the whole answer")
     losses.unknown("answer", parsed, ANSWER)
     losses.unknown("choice", choice, CHOICE)
     answer = parsed.get("id")

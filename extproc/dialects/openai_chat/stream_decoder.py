@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import orjson
 
-from extproc.core.errors import UpstreamFormatError
+from extproc.core.errors import ApiError, UpstreamFormatError
 from extproc.core.framing import SSEParser
 from extproc.core.ir import (
     JSON,
@@ -39,9 +39,9 @@ from extproc.core.openai_errors import decode_error_object
 from extproc.dialects.openai_chat import details
 from extproc.dialects.openai_chat.content import NAME, thinking_text
 from extproc.dialects.openai_chat.request_decode import arguments
-from extproc.dialects.openai_chat.response import ANSWER, CHOICE, KNOWN, call_id, decode_images
+from extproc.dialects.openai_chat.response import ANSWER, CHOICE, KNOWN, SOURCES, call_id, decode_images
 from extproc.dialects.openai_chat.signature import google_signature
-from extproc.dialects.openai_chat.usage import decode_finish, decode_usage
+from extproc.dialects.openai_chat.usage import decode_finish, decode_usage, finish_error
 
 _TEXTS: dict[str, type[Text | Refusal | Thinking]] = {"text": Text, "refusal": Refusal, "thinking": Thinking}
 
@@ -66,6 +66,7 @@ class ChatStreamDecoder:
     __slots__ = (
         "_answer",
         "_at",
+        "_blank",
         "_block",
         "_calls",
         "_current",
@@ -91,7 +92,7 @@ class ChatStreamDecoder:
         self._pending: Opaque | None = None
         self._calls: list[_Call] = []
         self._at: dict[int, _Call] = {}
-        self._started = self._finished = self._done = self._refused = False
+        self._started = self._finished = self._done = self._refused = self._blank = False
 
     @property
     def losses(self) -> Sequence[Loss]:
@@ -123,7 +124,7 @@ class ChatStreamDecoder:
             out.append(End())
         return out
 
-    def _fail(self, error: UpstreamFormatError, out: list[Event]) -> None:
+    def _fail(self, error: ApiError, out: list[Event]) -> None:
         self._done = True
         out.append(StreamError(error))
 
@@ -132,6 +133,9 @@ class ChatStreamDecoder:
             return
         if data.startswith(b"[DONE]"):
             self._done = True
+            if self._blank and not self._finished:
+                # Snowflake's last word is empty, but it says that this is the end
+                out.append(self._finish("", None, out))
             out.append(End())
             return
         try:
@@ -145,15 +149,21 @@ class ChatStreamDecoder:
             self._fail(UpstreamFormatError("The provider's stream has an event that is not a JSON object."), out)
             return
         if chunk.get("error"):
-            self._done = True
-            out.append(StreamError(decode_error_object(chunk["error"])))
+            self._fail(decode_error_object(chunk["error"]), out)
             return
         self._chunk(chunk, out)
 
     def _chunk(self, chunk: dict[str, JSON], out: list[Event]) -> None:
         if not chunk.keys() <= ANSWER:
             self._losses.unknown("answer", chunk, ANSWER)
-        usage = chunk.get("usage") or (chunk["x_groq"].get("usage") if isinstance(chunk.get("x_groq"), dict) else None)
+        groq = chunk.get("x_groq")
+        groq = groq if isinstance(groq, dict) else {}
+        if groq.get("error"):
+            self._fail(decode_error_object(groq["error"]), out)
+            return
+        if any(chunk.get(name) for name in SOURCES):
+            self._losses.add("dropped:citations", "the sources of the whole answer")
+        usage = chunk.get("usage") or groq.get("usage")
         choices = chunk.get("choices")
         finish: Finish | None = None
         if isinstance(choices, list) and choices:
@@ -166,10 +176,11 @@ class ChatStreamDecoder:
                     self._losses.add("dropped:choices", "all but the first")
                     continue
                 if choice.get("error"):
-                    self._done = True
-                    out.append(StreamError(decode_error_object(choice["error"])))
+                    self._fail(decode_error_object(choice["error"]), out)
                     return
                 finish = self._choice(choice, out) or finish
+                if self._done:
+                    return
         if isinstance(usage, dict):
             out.append(UsageUpdate(decode_usage(usage)))
         if finish is not None:
@@ -195,8 +206,20 @@ class ChatStreamDecoder:
                 return None
             self._delta(delta, out)
         word = choice.get("finish_reason")
+        self._blank = word == ""
         if not word or self._finished:
             return None
+        broken = finish_error(word)
+        if broken is not None:
+            self._fail(broken, out)
+            return None
+        return self._finish(word, choice.get("stop_reason"), out)
+
+    def _broken(self, error: ApiError, out: list[Event]) -> None:
+        self._done = True
+        out.append(StreamError(error))
+
+    def _finish(self, word: JSON, stop: JSON, out: list[Event]) -> Finish:
         self._finished = True
         self._stop_text(out)
         if self._pending is not None:
@@ -204,7 +227,6 @@ class ChatStreamDecoder:
         for call in self._calls:
             self._stop_call(call, out)
         reason, detail = decode_finish(word, called=bool(self._calls), refused=self._refused)
-        stop = choice.get("stop_reason")
         if isinstance(stop, str) and reason is FinishReason.STOP:
             return Finish(FinishReason.STOP_SEQUENCE, stop, detail)
         return Finish(reason, detail=detail)

@@ -6,11 +6,13 @@ short of `total_tokens` by exactly that (all recorded answers). So the excess ov
 
 from __future__ import annotations
 
+from extproc.core.errors import ApiError, ErrorKind
 from extproc.core.ir import JSON, FinishReason
 from extproc.core.usage import Usage
 
 _FINISH = {
     "stop": FinishReason.STOP,
+    "": FinishReason.STOP,
     "eos": FinishReason.STOP,
     "end_turn": FinishReason.STOP,
     "stop_sequence": FinishReason.STOP_SEQUENCE,
@@ -22,6 +24,12 @@ _FINISH = {
     "function_call": FinishReason.TOOL_CALLS,
     "content_filter": FinishReason.CONTENT_FILTER,
 }
+_FAILED = {
+    "error": ErrorKind.UPSTREAM,
+    "abort": ErrorKind.UPSTREAM,
+    "insufficient_system_resource": ErrorKind.OVERLOADED,
+}
+"""Words for an answer that broke off: Mistral, OpenRouter; vLLM and SGLang; DeepSeek."""
 _WORDS = {
     FinishReason.STOP: "stop",
     FinishReason.STOP_SEQUENCE: "stop",
@@ -88,8 +96,15 @@ def encode_usage(usage: Usage) -> dict[str, JSON]:
     }
 
 
+def finish_error(word: JSON) -> ApiError | None:
+    """The failure that some vendors report as a reason to finish."""
+    kind = _FAILED.get(word) if isinstance(word, str) else None
+    return ApiError(kind, f"The provider broke the answer off: {word}.") if kind is not None else None
+
+
 def decode_finish(word: JSON, *, called: bool, refused: bool) -> tuple[FinishReason, str | None]:
-    """(reason, the provider's own word if it is unusual). A "stop" behind tool calls (a forced tool; some vendors always) means the calls."""
+    """(reason, the provider's own word if it is unusual). A "stop" behind tool calls (a forced tool; some vendors always) means the calls,
+    and so does the empty word that Snowflake ends with, xAI at times."""
     reason = _FINISH.get(word, FinishReason.OTHER) if isinstance(word, str) else FinishReason.OTHER
     if reason is FinishReason.STOP and called:
         reason = FinishReason.TOOL_CALLS
