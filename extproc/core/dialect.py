@@ -263,7 +263,9 @@ class Dialect(Protocol):
         """An `AnyResponse`. Raises `ApiError` for an error body under a 2xx status, `UpstreamFormatError` if it is not this dialect."""
         ...
 
-    def encode_response(self, response: Any, reply: Reply) -> tuple[bytes, list[Loss]]: ...
+    def encode_response(self, response: Any, reply: Reply) -> tuple[bytes, list[Loss]]:
+        """(body, losses). Raises `UpstreamFormatError` where the answer lacks what the client asked for (vectors of a type)."""
+        ...
 
     def answer_type(self, form: str, *, stream: bool) -> str:
         """The content type of what `encode_response` and `stream_encoder` give a client of that form."""

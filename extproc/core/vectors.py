@@ -60,7 +60,8 @@ class Lifted(NamedTuple):
             return None
         if not value:
             return b"[]"
-        return self.arrays[value[0]] if isinstance(value[0], int) else None
+        place = value[0]
+        return self.arrays[place] if type(place) is int else None
 
 
 def lift(body: bytes) -> Lifted:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from tests.golden import embeddings
 from tests.golden.matrix import FOLDER, MARK, cases, golden
 
 
@@ -11,6 +12,8 @@ def main(*, write: bool) -> int:
     """0 if all are as they should be."""
     wanted = {case.golden: golden(case) for case in cases()}
     stale = [path for path in FOLDER.glob("*/*/*") if MARK in path.name and path not in wanted]
+    wanted |= {case.golden: embeddings.golden(case) for case in embeddings.cases()}
+    stale += embeddings.stale()
     wrong = [path for path, data in wanted.items() if not path.exists() or path.read_bytes() != data]
     for path in stale + wrong:
         print(path.relative_to(FOLDER))
