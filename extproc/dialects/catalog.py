@@ -8,6 +8,7 @@ from extproc.dialects.bedrock_converse import BedrockConverse
 from extproc.dialects.cohere_chat import CohereChat
 from extproc.dialects.cohere_embeddings import CohereEmbeddings
 from extproc.dialects.cohere_rerank import CohereRerank, JinaRerank
+from extproc.dialects.count_tokens import AnthropicCountTokens, BedrockCountTokens, GeminiCountTokens, OpenAICountTokens
 from extproc.dialects.envelopes.bedrock import Bedrock
 from extproc.dialects.envelopes.vertex import Vertex
 from extproc.dialects.gemini import Gemini
@@ -33,9 +34,20 @@ _EMBEDDINGS: tuple[Dialect, ...] = (
 _RERANK: tuple[Dialect, ...] = (CohereRerank(CohereChat()), JinaRerank(OpenAIChat()))
 """Errors look as in the chat format of the same vendor."""
 
+_COUNT_TOKENS: tuple[Dialect, ...] = (
+    AnthropicCountTokens(AnthropicMessages()),
+    GeminiCountTokens(Gemini()),
+    OpenAICountTokens(OpenAIResponses()),
+    BedrockCountTokens(BedrockConverse()),
+)
+_COUNT_TOKENS_ON_VERTEX: dict[str, Dialect] = {
+    "anthropic_count_tokens@vertex": AnthropicCountTokens(AnthropicMessages(), vertex=Vertex(AnthropicMessages())),
+    "gemini_count_tokens@vertex": GeminiCountTokens(Gemini(), vertex=True),
+}
+
 _ENVELOPES: dict[str, Dialect] = {
     "anthropic_messages@bedrock": Bedrock(AnthropicMessages()),
     "anthropic_messages@vertex": Vertex(AnthropicMessages()),
 }
 
-DIALECTS: dict[str, Dialect] = {d.name: d for d in (*_ALL, *_EMBEDDINGS, *_RERANK)} | _ENVELOPES
+DIALECTS: dict[str, Dialect] = {d.name: d for d in (*_ALL, *_EMBEDDINGS, *_RERANK, *_COUNT_TOKENS)} | _ENVELOPES | _COUNT_TOKENS_ON_VERTEX

@@ -174,7 +174,14 @@ _DATED = "api-version={api_version}"
 KINDS: dict[str, ProviderKind] = {
     k.name: k
     for k in (
-        ProviderKind("openai", (*openai_chats(), *embeddings(), *openai_native()), "openai", "openai", "https://api.openai.com/v1", prices="openai"),
+        ProviderKind(
+            "openai",
+            (*openai_chats(), *embeddings(), *openai_native(), Speaks(Operation.COUNT_TOKENS, "openai_count_tokens")),
+            "openai",
+            "openai",
+            "https://api.openai.com/v1",
+            prices="openai",
+        ),
         ProviderKind(
             "openai-compatible",
             (*chat("openai_chat"), *embeddings(), *RERANK, *openai_native()),
@@ -185,7 +192,7 @@ KINDS: dict[str, ProviderKind] = {
         ),
         ProviderKind(
             "anthropic",
-            chat("anthropic_messages"),
+            (*chat("anthropic_messages"), Speaks(Operation.COUNT_TOKENS, "anthropic_count_tokens")),
             "anthropic",
             "anthropic",
             "https://api.anthropic.com/v1",
@@ -196,7 +203,7 @@ KINDS: dict[str, ProviderKind] = {
         ),
         ProviderKind(
             "gemini",
-            (*chat("gemini"), Speaks(Operation.EMBEDDINGS, "gemini_embeddings")),
+            (*chat("gemini"), Speaks(Operation.EMBEDDINGS, "gemini_embeddings"), Speaks(Operation.COUNT_TOKENS, "gemini_count_tokens")),
             "gemini",
             "gcp.gemini",
             "https://generativelanguage.googleapis.com/v1beta",
@@ -253,6 +260,7 @@ KINDS: dict[str, ProviderKind] = {
             (
                 Speaks(Operation.CHAT, "anthropic_messages@bedrock", models=CLAUDE_ON_BEDROCK, api="invoke"),
                 Speaks(Operation.CHAT, "bedrock_converse", api="converse"),
+                Speaks(Operation.COUNT_TOKENS, "bedrock_count_tokens"),
             ),
             "bedrock",
             "aws.bedrock",
@@ -269,6 +277,8 @@ KINDS: dict[str, ProviderKind] = {
                 Speaks(Operation.CHAT, "gemini", "/publishers/google", models=r"(?!claude-)[^*]"),
                 Speaks(Operation.EMBEDDINGS, "gemini_embeddings", "/publishers/google", models="gemini-"),
                 Speaks(Operation.EMBEDDINGS, "vertex_embeddings", "/publishers/google", models=r"(?!claude-|gemini-)[^*]"),
+                Speaks(Operation.COUNT_TOKENS, "anthropic_count_tokens@vertex", "/publishers/anthropic", models="claude-"),
+                Speaks(Operation.COUNT_TOKENS, "gemini_count_tokens@vertex", "/publishers/google", models=r"(?!claude-)[^*]"),
             ),
             "gemini",
             "gcp.vertex_ai",

@@ -160,6 +160,11 @@ def check_request(raw: bytes) -> dict[str, Any]:
     return body
 
 
+def check_part_of(value: dict[str, Any], name: str) -> None:
+    """Any message of the schema, `CountTokensRequest`. Raises `InvalidRequestError`."""
+    _check_message(value, name, name)
+
+
 def check_answer(answer: dict[str, Any]) -> None:
     """One answer, or one chunk of a stream, for a client. Raises `InvalidRequestError`."""
     _check_message(answer, "GenerateContentResponse", "answer")
