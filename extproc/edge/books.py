@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 
+from extproc.core.operation import Operation
 from extproc.registry.types import Target
 from extproc.stages.attempt import AttemptExchange
 from extproc.stages.route import RouteExchange
@@ -27,8 +28,9 @@ class Books:
         """The span of a request, and its context as the plan carries it ("" if there is none)."""
         parent = parent_of_request(headers.get("x-llm-span"), headers.get("traceparent"), headers.get("tracestate"))
         attributes = {semconv.GEN_AI_REQUEST_STREAM: True} if stream else None
+        word = semconv.OPERATION_COMPLETIONS if operation == Operation.COMPLETIONS else operation or semconv.OPERATION_CHAT
         if first is None:
-            span = self._tracing.start_chat(parent, model or "unknown", attributes=attributes)
+            span = self._tracing.start_chat(parent, model or "unknown", attributes=attributes, operation=word)
         else:
             provider = first.provider
             span = self._tracing.start_chat(
@@ -39,6 +41,7 @@ class Books:
                 server_address=provider.host,
                 server_port=provider.port,
                 attributes=attributes,
+                operation=word,
             )
         return span, span.context.dumps() if span.context is not None else ""
 
@@ -77,4 +80,5 @@ class Books:
             verdict=note.verdict or "ended_by_envoy",
             error_type=note.kind or (None if note.verdict == "pass" else "no_answer"),
             envoy_traceparent=exchange.traceparent or None,
+            method=exchange.method,
         )

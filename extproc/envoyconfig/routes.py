@@ -1,4 +1,8 @@
-"""The two routes. They differ in how long a provider may be silent; the cluster is chosen per request and per attempt from dynamic metadata."""
+"""The routes; the cluster is chosen per request and per attempt from dynamic metadata.
+
+`stream` and `whole` differ in how long a provider may be silent. `once` is `stream` for requests that are passed on as they are: they are sent again
+only where no provider can have seen them, since nobody knows what doing them twice would mean.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from extproc.envoyconfig.sources import Sources
 
 ROUTE_CONFIG = "llm"
 UPGRADE = "websocket"
-WHOLE, STREAM = "whole", "stream"
+WHOLE, STREAM, ONCE = "whole", "stream", "once"
 ROUTE_HEADER = "x-llm-route"
 RETRY_HEADER = "x-llm-retry"
 PAUSE_HEADER = "x-llm-backoff"
@@ -32,7 +36,8 @@ def route_configuration(options: Options, sources: Sources) -> dict[str, Any]:
             "request_body_buffer_limit": options.buffer_bytes,
             "routes": [
                 _no_upgrade(),
-                {"match": {"prefix": "/", "headers": [{"name": ROUTE_HEADER, "string_match": {"exact": WHOLE}}]}, **_route(WHOLE, data)},
+                {"match": _marked(WHOLE), **_route(WHOLE, data)},
+                {"match": _marked(ONCE), **_once(data)},
                 {"match": {"prefix": "/"}, **_route(STREAM, data)},
             ],
         },
@@ -47,6 +52,20 @@ def _no_upgrade() -> dict[str, Any]:
         "name": "no-upgrade",
         "direct_response": {"status": 501, "body": {"inline_string": UPGRADE_REFUSED}},
     }
+
+
+def _marked(name: str) -> dict[str, Any]:
+    """A request that the server has sent this way."""
+    return {"prefix": "/", "headers": [{"name": ROUTE_HEADER, "string_match": {"exact": name}}]}
+
+
+def _once(data: dict[str, Any]) -> dict[str, Any]:
+    route = _route(STREAM, data)
+    route["name"] = ONCE
+    policy = route["route"]["retry_policy"]
+    policy["retry_on"] = "connect-failure,refused-stream"
+    policy.pop("retriable_headers")
+    return route
 
 
 def _route(name: str, data: dict[str, Any]) -> dict[str, Any]:

@@ -48,7 +48,7 @@ ENDING = 0.5
 
 
 class AttemptExchange(Exchange):
-    """`note` is what the attempt leaves behind for the return stage; `traceparent` is Envoy's span of this try; both are for telemetry."""
+    """`note` is what the attempt leaves behind for the return stage; `traceparent` is Envoy's span of this try; with `method` they are for telemetry."""
 
     table = ATTEMPT
     __slots__ = (
@@ -61,6 +61,7 @@ class AttemptExchange(Exchange):
         "_services",
         "_via",
         "alarm",
+        "method",
         "note",
         "plan",
         "target",
@@ -81,6 +82,7 @@ class AttemptExchange(Exchange):
         self.target: Target | None = None
         self.note: AttemptNote | None = None
         self.traceparent = ""
+        self.method = "POST"
         self.alarm = False
 
     # request side
@@ -91,6 +93,7 @@ class AttemptExchange(Exchange):
         self._chain = clusters_of(meta.get("priority_groups"))
         self._headers = event.headers
         self.traceparent = event.headers.get("traceparent", "")
+        self.method = event.headers.get(":method", "POST")
         cluster = str(event.attributes.get("xds.cluster_name", ""))
         n = int(event.attributes.get("upstream.request_attempt_count", 1))
         now = self._services.wall()

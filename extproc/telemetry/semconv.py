@@ -10,13 +10,15 @@ from __future__ import annotations
 SCHEMA_URL = "https://opentelemetry.io/schemas/1.41.0"
 """The conventions that the names follow; exported with the instrumentation scope."""
 
-OPERATION_CHAT = "chat"
-"""The value of `gen_ai.operation.name`, and the first word of the span's name."""
+OPERATION_CHAT, OPERATION_COMPLETIONS = "chat", "text_completion"
+"""The conventions' words for two of our operations; `embeddings` is theirs, too. They have none for the others, which go by our own names
+(`core.operation`): count_tokens, rerank, images, speech, transcription, moderations, passthrough. Every conversation is a chat, also one in Gemini's
+format, for which the conventions allow `generate_content`: dashboards must not depend on which SDK an application happens to use."""
 
-# The logical operation: span `chat {model}`, one per request, covering every attempt.
+# The logical operation: span `{operation} {model}`, one per request, covering every attempt. "The chat span" below, whatever the operation.
 
 GEN_AI_OPERATION_NAME = "gen_ai.operation.name"
-"""Always `chat`. On the chat span only, so that counting operations by it does not count attempts."""
+"""What was asked for. On the chat span only, so that counting operations by it does not count attempts."""
 GEN_AI_PROVIDER_NAME = "gen_ai.provider.name"
 """The conventions' name of the provider: on the chat span of the first target, then of the one that answered; on an attempt of its own."""
 GEN_AI_REQUEST_MODEL = "gen_ai.request.model"
@@ -72,7 +74,7 @@ HTTP_RESPONSE_STATUS_CODE = "http.response.status_code"
 # An attempt: span `attempt {target}`, one per upstream try.
 
 HTTP_REQUEST_METHOD = "http.request.method"
-"""Always POST."""
+"""POST, except of a request that is passed on as it is."""
 HTTP_REQUEST_RESEND_COUNT = "http.request.resend_count"
 """The attempt's number less one; absent on the first."""
 LLM_ATTEMPT = "llm.attempt"

@@ -1,4 +1,4 @@
-"""The spans of a request: one `chat {model}` that covers every attempt, and one `attempt {target}` per upstream try below it.
+"""The spans of a request: one `{operation} {model}`, the chat span, that covers every attempt, and one `attempt {target}` per upstream try below it.
 
 The chat span is started in the route stage, parented on Envoy's SERVER span, and ended by whoever ends the request; its context travels in the plan,
 so an attempt span can be recorded by another process. A span's export happens on the SDK's own thread (`telemetry.export` sets that up);
@@ -118,8 +118,9 @@ class Tracing:
         server_port: int = 0,
         attributes: Mapping[str, Attribute] | None = None,
         start_ns: int | None = None,
+        operation: str = semconv.OPERATION_CHAT,
     ) -> ChatSpan:
-        """Starts `chat {model}`; `model` is the registry's name or the client's, so that names stay few.
+        """Starts `{operation} {model}`; `model` is the registry's name or the client's, so that names stay few; "" where a request has none.
 
         `target_model`, `provider` and the server are those of the chain's first target (samplers see them); `end` corrects them. Without a parent a
         new trace begins. A parent that is not sampled gives a span that is not exported.
@@ -127,12 +128,10 @@ class Tracing:
         tracer = self._tracer
         if tracer is None:
             return ChatSpan(None, _of_parent(parent), self._capture, self._limit)
-        name = f"{semconv.OPERATION_CHAT} {clip(model)}"
-        first: dict[str, Attribute] = {
-            semconv.GEN_AI_OPERATION_NAME: semconv.OPERATION_CHAT,
-            semconv.GEN_AI_REQUEST_MODEL: clip(target_model or model),
-            semconv.LLM_MODEL: clip(model),
-        }
+        name = f"{operation} {clip(model)}" if model else operation
+        first: dict[str, Attribute] = {semconv.GEN_AI_OPERATION_NAME: operation}
+        _set(first, semconv.GEN_AI_REQUEST_MODEL, target_model or model)
+        _set(first, semconv.LLM_MODEL, model)
         _set(first, semconv.GEN_AI_PROVIDER_NAME, provider)
         _server(first, server_address, server_port)
         if attributes:
@@ -158,6 +157,7 @@ class Tracing:
         verdict: str = "",
         error_type: str | None = None,
         envoy_traceparent: str | None = None,
+        method: str = "POST",
     ) -> None:
         """Records attempt number `attempt` (from 1) when it has ended.
 
@@ -166,7 +166,7 @@ class Tracing:
         """
         if self._tracer is None or chat is None or not chat.sampled:
             return
-        attributes: dict[str, Attribute] = {semconv.LLM_TARGET: clip(target), semconv.LLM_ATTEMPT: attempt, semconv.HTTP_REQUEST_METHOD: "POST"}
+        attributes: dict[str, Attribute] = {semconv.LLM_TARGET: clip(target), semconv.LLM_ATTEMPT: attempt, semconv.HTTP_REQUEST_METHOD: method}
         _set(attributes, semconv.GEN_AI_PROVIDER_NAME, provider)
         _set(attributes, semconv.GEN_AI_REQUEST_MODEL, model)
         _set(attributes, semconv.LLM_VERDICT, verdict)

@@ -205,3 +205,19 @@ def test_an_attempt_of_an_unsampled_trace_leaves_no_span(rig: Rig) -> None:
     rig.journey.route(chat(), traceparent=f"00-{TRACE}-{ENVOY_SPAN}-00")
     attempted(rig, 200, OPENAI_ANSWER)
     assert rig.spans == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "name", "word"),
+    [
+        ("/v1/completions", b'{"model":"chat","prompt":"x"}', "text_completion chat", "text_completion"),
+        ("/v1/moderations", b'{"model":"chat","input":"x"}', "moderations chat", "moderations"),
+        ("/v1/images/generations", b'{"model":"chat","prompt":"x"}', "images chat", "images"),
+    ],
+)
+def test_every_operation_has_a_word(rig: Rig, path: str, body: bytes, name: str, word: str) -> None:
+    exchange = rig.journey.route(body, path)
+    exchange.end(Outcome.OK, 200)
+    rig.close(exchange)
+    assert attributes(rig.spans[name])["gen_ai.operation.name"] == word
+    assert rig.lines[0]["operation"] == exchange.client.operation.value

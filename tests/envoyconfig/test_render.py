@@ -174,7 +174,7 @@ def test_the_server_cluster() -> None:
 
 def test_routes() -> None:
     host = rendered()["rds.yaml"]["resources"][0]["virtual_hosts"][0]
-    upgrade, whole, stream = host["routes"]
+    upgrade, whole, once, stream = host["routes"]
     assert upgrade["direct_response"]["status"] == 501
     assert whole["match"]["headers"] == [{"name": "x-llm-route", "string_match": {"exact": "whole"}}]
     idle = [route["route"]["retry_policy"]["per_try_idle_timeout"] for route in (whole, stream)]
@@ -189,6 +189,11 @@ def test_routes() -> None:
         plugin = route["inline_cluster_specifier_plugin"]["extension"]
         assert plugin["name"] == "envoy.router.cluster_specifier_plugin.priority_group"
         assert plugin["typed_config"]["override_metadata_namespace"] == "envoy.llm"
+    assert once["match"]["headers"] == [{"name": "x-llm-route", "string_match": {"exact": "once"}}]
+    policy = stream["route"]["retry_policy"]
+    assert once["route"]["retry_policy"] == {k: v for k, v in policy.items() if k != "retriable_headers"} | {
+        "retry_on": "connect-failure,refused-stream"
+    }
 
 
 def test_the_route_chain() -> None:

@@ -45,6 +45,7 @@ def answered() -> RequestRecord:
         bytes_in=512,
         bytes_out=4096,
         registry="0123456789ab",
+        operation="chat",
     )
 
 

@@ -10,7 +10,7 @@ from tests.telemetry.records import answered, failed
 
 GOLDEN = (
     '{"ts":"2023-11-14T22:13:20.812Z","level":"info","type":"request","outcome":"ok","status":200,"request_id":"req-1",'
-    '"trace_id":"4bf92f3577b34da6a3ce929d0e0e4736","span_id":"00f067aa0ba902b7","model":"gpt-4o","target":"sonnet","provider":"anthropic",'
+    '"trace_id":"4bf92f3577b34da6a3ce929d0e0e4736","span_id":"00f067aa0ba902b7","operation":"chat","model":"gpt-4o","target":"sonnet","provider":"anthropic",'
     '"target_model":"claude-sonnet-4-5","client_dialect":"openai_chat","upstream_dialect":"anthropic_messages","stream":true,'
     '"commit":"first_token","finish":"stop",'
     '"attempts":[{"target":"gpt-4o","status":503,"provider":"openai","verdict":"next","error_type":"unavailable","ms":18.0},'

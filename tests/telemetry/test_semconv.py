@@ -9,10 +9,11 @@ from pathlib import Path
 from opentelemetry.semconv._incubating.attributes import gen_ai_attributes as gen_ai
 from opentelemetry.semconv.attributes import error_attributes, http_attributes, server_attributes
 
+from extproc.core.operation import Operation
 from extproc.providers.kinds import KINDS
 from extproc.telemetry import semconv
 
-NAMES = {k: v for k, v in vars(semconv).items() if k.isupper() and k not in ("SCHEMA_URL", "OPERATION_CHAT")}
+NAMES = {k: v for k, v in vars(semconv).items() if k.isupper() and k not in ("SCHEMA_URL", "OPERATION_CHAT", "OPERATION_COMPLETIONS")}
 RENAMED = {"gen_ai.system", "gen_ai.prompt", "gen_ai.completion", "gen_ai.usage.prompt_tokens", "gen_ai.usage.completion_tokens"}
 
 
@@ -29,9 +30,12 @@ def test_constants_spell_the_name_they_hold() -> None:
 
 
 def test_values_are_those_of_the_conventions() -> None:
-    assert gen_ai.GenAiOperationNameValues.CHAT.value == semconv.OPERATION_CHAT
+    words = gen_ai.GenAiOperationNameValues
+    assert (words.CHAT.value, words.TEXT_COMPLETION.value) == (semconv.OPERATION_CHAT, semconv.OPERATION_COMPLETIONS)
+    assert words.EMBEDDINGS.value == Operation.EMBEDDINGS.value
     known = {v.value for v in gen_ai.GenAiProviderNameValues}
-    assert {k.otel_name for k in KINDS.values()} <= known
+    # a vendor that the conventions do not know goes by its own name
+    assert [k.name for k in KINDS.values() if k.otel_name not in known and k.otel_name != k.name] == []
 
 
 def test_every_name_is_documented() -> None:
