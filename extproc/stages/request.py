@@ -8,6 +8,7 @@ from extproc.core.dialect import Dialect, Wishes
 from extproc.core.errors import ApiError, ErrorKind
 from extproc.core.exchange import Exchange
 from extproc.core.ir import JSON, Loss, Response
+from extproc.core.operation import Operation
 from extproc.core.plan import AttemptNote, Plan
 from extproc.core.usage import cost_usd
 from extproc.registry.types import Registry, Target
@@ -131,7 +132,7 @@ class RequestExchange(Exchange):
         record.upstream_dialect = via.name if via is not None else ""
         record.server_address, record.server_port = winner.provider.host, winner.provider.port
         price = self.services.facts(winner, record.target_model)[1]
-        if record.usage is not None and price is not None:
+        if record.usage is not None and price is not None and self.client.operation is not Operation.COUNT_TOKENS:
             record.cost_usd = cost_usd(record.usage, price)
 
     def _attempt(self, note: AttemptNote) -> AttemptRecord:
