@@ -42,7 +42,7 @@ CHAT_VENDORS: tuple[ChatVendor, ...] = (
         "mistral",
         _quirks(
             "mistral_members strict_messages max_tokens no_developer_role no_names no_stream_options short_tool_ids thinking_parts document_url"
-            " bare_audio prefix top_k tool_parameters temperature_to_1_5 no_user_after_tool efforts_by_model"
+            " bare_audio prefix no_functions top_k tool_parameters temperature_to_1_5 no_user_after_tool efforts_by_model"
             " output_dimension no_token_input"
         ),
         embeddings=True,
@@ -54,8 +54,8 @@ CHAT_VENDORS: tuple[ChatVendor, ...] = (
         "https://api.groq.com/openai/v1",
         "groq",
         _quirks(
-            "groq_members strict_messages no_names no_logprobs no_logit_bias no_choices four_stops reasoning_history reasoning_format"
-            " efforts_by_model"
+            "groq_members strict_messages no_audio no_documents no_names no_logprobs no_logit_bias no_choices four_stops reasoning_history"
+            " reasoning_format efforts_by_model"
         ),
     ),
     # https://api-docs.deepseek.com/api/create-chat-completion, https://api-docs.deepseek.com/guides/thinking_mode
@@ -66,11 +66,13 @@ CHAT_VENDORS: tuple[ChatVendor, ...] = (
         "deepseek",
         _quirks(
             "max_tokens no_developer_role no_json_schema no_parallel_tool_calls no_choices no_seed no_logit_bias no_user reasoning_content_history"
-            " reasoning_content_required thinking_switch no_content_parts"
+            " reasoning_content_required thinking_switch no_content_parts no_audio no_documents"
         ),
     ),
     # https://docs.x.ai/docs/api-reference#chat-completions, https://docs.x.ai/docs/guides/reasoning
-    ChatVendor("xai", "x_ai", "https://api.x.ai/v1", "x-ai", _quirks("reasoning_content_history no_logit_bias efforts_by_model")),
+    ChatVendor(
+        "xai", "x_ai", "https://api.x.ai/v1", "x-ai", _quirks("reasoning_content_history no_logit_bias no_audio no_documents efforts_by_model")
+    ),
     # https://docs.together.ai/reference/chat-completions-1
     ChatVendor(
         "together",
@@ -119,8 +121,8 @@ CHAT_VENDORS: tuple[ChatVendor, ...] = (
         "https://api.cerebras.ai/v1",
         "cerebras",
         _quirks(
-            "strict_messages no_developer_role no_logit_bias no_choices no_names no_content_parts four_stops temperature_to_1_5 reasoning_history"
-            " efforts_by_model"
+            "strict_messages no_developer_role no_audio no_documents no_logit_bias no_choices no_names no_content_parts four_stops"
+            " temperature_to_1_5 reasoning_history efforts_by_model"
         ),
     ),
     # https://docs.nvidia.com/nim/large-language-models/latest/api-reference.html
@@ -146,7 +148,7 @@ CHAT_VENDORS: tuple[ChatVendor, ...] = (
         "gcp.gemini",
         "https://generativelanguage.googleapis.com/v1beta/openai",
         "google",
-        _quirks("gemini_members strict_messages no_developer_role no_names extra_content efforts_by_model no_token_input"),
+        _quirks("gemini_members strict_messages no_developer_role no_functions no_names extra_content efforts_by_model no_token_input"),
         vendor="gemini",
         embeddings=True,
     ),
@@ -170,6 +172,9 @@ LACKS: dict[str, str] = {
     "no_json_schema": Need.JSON_SCHEMA,
     "no_tools": Need.TOOLS,
     "no_choices": Need.CHOICES,
+    "no_functions": Need.FUNCTIONS,
+    "no_audio": Need.AUDIO,
+    "no_documents": Need.DOCUMENTS,
     "no_token_input": Need.TOKEN_INPUT,
     "no_dimensions": Need.DIMENSIONS,
 }
@@ -180,6 +185,7 @@ CARRIES: dict[str, str] = {
     "prefill": Need.PREFILL,
     "document_url": Need.DOCUMENT_URL,
     "file_url": Need.DOCUMENT_URL,
+    "bare_audio": Need.AUDIO_URL,
     "video_url": Need.VIDEO,
 }
 """Quirks that say that a provider can express a need which its dialect's reference cannot."""

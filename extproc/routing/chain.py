@@ -3,6 +3,9 @@
 Pure: health, randomness and facts are handed in. The order is the model's ranks; inside a rank the weights draw the order. The first key of
 every target comes before any second key, because what Envoy retries by itself (silence, resets) should go to another provider;
 a failed key promotes its sibling in the verdict.
+
+A request that goes on from what an answer left behind (`previous_response_id`) has no choice: that lies in one account. Its chain is one cluster and
+always the same one: the first target in the order of the registry that keeps state, with its first key, whatever weights and health say.
 """
 
 from __future__ import annotations
@@ -17,6 +20,8 @@ from extproc.routing.health import Health, Out
 
 _FORMAT_NEEDS = frozenset({Need.CHOICES, Need.FILE_ID, Need.SERVER_TOOLS, Need.STATE})
 """Needs that only the client's own dialect can meet, whatever a target claims."""
+_TRANSLATED = frozenset({Need.FUNCTIONS})
+"""Needs that every translation meets, because the client's own dialect writes the answer."""
 
 
 @dataclass(slots=True)
@@ -58,7 +63,7 @@ def lacking(target: Target, client: Dialect, upstream: Dialect, needs: frozenset
     missing = [n for n in needs if stated.get(n) is False]
     if upstream.name != client.name:
         carried = upstream.carries | target.carries
-        missing += [n for n in needs if (n not in carried or n in _FORMAT_NEEDS) and n not in missing]
+        missing += [n for n in needs if (n not in carried or n in _FORMAT_NEEDS) and n not in _TRANSLATED and n not in missing]
     elif upstream is not client:
         # the same format in a provider's envelope, which may lack what the plain one has
         missing += [n for n in needs if n in client.carries and n not in upstream.carries | target.carries and n not in missing]
@@ -78,6 +83,8 @@ def build(
 
     Raises `ApiError`: UNPROCESSABLE when no target can carry the request, RATE_LIMITED with `retry_after` when all that could are limited.
     """
+    if Need.STATE in needs:
+        return _where_the_state_is(model, targets, dialects, client, needs)
     chain = Chain([])
     later: list[str] = []
     waiting: list[tuple[str, Out, float]] = []
@@ -122,3 +129,29 @@ def build(
     if limited:
         raise ApiError(ErrorKind.RATE_LIMITED, f"every target of model {model.name!r} is rate limited by its provider", retry_after=min(limited))
     raise ApiError(ErrorKind.UNAVAILABLE, f"no target of model {model.name!r} is active in Envoy yet", retry_after=1.0)
+
+
+def _where_the_state_is(
+    model: Model, targets: Mapping[str, Target], dialects: Mapping[str, Dialect], client: Dialect, needs: frozenset[str]
+) -> Chain:
+    chain = Chain([])
+    for target in (targets[name] for rank in model.ranks for name, _ in rank.targets):
+        upstream = target.upstream(client.operation, client.name)
+        missing = lacking(target, client, dialects[upstream.dialect], needs) if upstream else [client.operation.value]
+        if missing:
+            said = upstream.name if upstream else target.provider.kind.name
+            detail = f"{said} at {target.provider.name} cannot carry: {', '.join(missing)}"
+        else:
+            detail = "what the request goes on from lies in one account"
+        for cluster in target.clusters:
+            if missing or chain.clusters:
+                chain.excluded.append(Excluded(cluster, f"lacks:{missing[0]}" if missing else "other_account", detail))
+            else:
+                chain.clusters.append(cluster)
+    if not chain.clusters:
+        raise ApiError(
+            ErrorKind.UNPROCESSABLE,
+            f"no target of model {model.name!r} keeps the state of earlier answers: send the whole conversation instead of a reference to it",
+            code="state_not_kept",
+        )
+    return chain

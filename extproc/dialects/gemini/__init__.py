@@ -40,6 +40,7 @@ class Gemini:
             Need.JSON_OBJECT,
             Need.IMAGE_URL,
             Need.DOCUMENT_URL,
+            Need.AUDIO_URL,
             Need.FILE_ID,
             Need.SERVER_TOOLS,
             Need.CHOICES,

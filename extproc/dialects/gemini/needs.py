@@ -9,6 +9,7 @@ from extproc.core.ir import JSON
 from extproc.dialects.gemini.wire import ENUM_OUTPUT, MODALITIES, camel, enum_name, is_google_file
 
 _MEDIA = {"image": Need.VISION, "audio": Need.AUDIO, "video": Need.VIDEO}
+_BY_URL = {"image": Need.IMAGE_URL, "audio": Need.AUDIO_URL}
 _SERVER_PARTS = ("executableCode", "codeExecutionResult", "toolCall", "toolResponse")
 _OUTPUTS = {"IMAGE": Need.OUTPUT_IMAGE, "AUDIO": Need.OUTPUT_AUDIO}
 
@@ -66,7 +67,7 @@ def _media(part: dict[str, Any], found: set[str]) -> None:
         if isinstance(uri, str) and is_google_file(uri):
             found.add(Need.FILE_ID)
         else:
-            found.add(Need.IMAGE_URL if kind == "image" else Need.DOCUMENT_URL)
+            found.add(_BY_URL.get(kind, Need.DOCUMENT_URL))
 
 
 def _config(config: dict[str, Any], found: set[str]) -> None:

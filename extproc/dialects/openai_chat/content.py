@@ -168,10 +168,14 @@ def image_part(image: Image, details: frozenset[str] = frozenset({"auto", "low",
 
 
 def audio_part(audio: Audio, *, bare: bool = False) -> dict[str, JSON]:
-    """`bare` is Mistral's form. Raises `UntranslatableError` for anything but inline audio, and for OpenAI's form anything but WAV and MP3."""
+    """`bare` is Mistral's form, which may be a URL.
+
+    Raises `UntranslatableError` for anything but inline audio, and for OpenAI's form anything but WAV and MP3.
+    """
     source = audio.source
-    if bare and source.data is not None:
-        return {"type": "input_audio", "input_audio": source.data}
+    heard = source.data if source.data is not None else source.url
+    if bare and heard is not None:
+        return {"type": "input_audio", "input_audio": heard}
     coding = _AUDIO_FORMATS.get((source.media_type or "").partition(";")[0])
     if source.data is None or coding is None:
         raise UntranslatableError(f"audio must be inline WAV or MP3, not {source.media_type}", param="messages")

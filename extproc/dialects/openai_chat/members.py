@@ -68,6 +68,13 @@ _REFUSED = {
 }
 """By quirk: what the vendor refuses or ignores."""
 
+_TIERS = {
+    "mistral_members": _names("auto standard_only"),
+    "groq_members": _names("auto on_demand flex performance"),
+}
+"""By quirk: the vendor's own words for `service_tier`."""
+_OPENAI_TIERS = _names("auto default flex scale priority fast")
+
 SAMPLING = _names("temperature top_p frequency_penalty presence_penalty logit_bias logprobs top_logprobs stop")
 """What OpenAI's models refuse while they reason."""
 
@@ -169,6 +176,11 @@ def efforts(facts: Facts) -> tuple[str, ...]:
 def nearest(effort: str, known: tuple[str, ...]) -> str | None:
     """As `openai_models.nearest`, but a wish to think is never answered by not thinking."""
     return models.nearest(effort, known if effort == "none" else tuple(word for word in known if word != "none"))
+
+
+def tiers(facts: Facts) -> frozenset[str]:
+    """Words for `service_tier`."""
+    return next((words for quirk, words in _TIERS.items() if quirk in facts.quirks), _OPENAI_TIERS)
 
 
 def max_stops(facts: Facts) -> int | None:

@@ -263,6 +263,8 @@ class _Encoder:
                 parts = [image_part(block, _COMMON_DETAILS)]
             case Image():
                 parts = [image_part(block)]
+            case Audio() | Document() if self._unread(block):
+                raise UntranslatableError(f"this provider takes no {type(block).__name__.lower()}", param="messages")
             case Audio():
                 parts = [audio_part(block, bare="bare_audio" in self.facts.quirks)]
             case Document():
@@ -295,6 +297,9 @@ class _Encoder:
             else:
                 self.losses.add("dropped:cache_control", "the provider caches by itself")
         return parts
+
+    def _unread(self, block: Audio | Document) -> bool:
+        return ("no_audio" if isinstance(block, Audio) else "no_documents") in self.facts.quirks and block.source.text is None
 
     def _named(self, encoded: dict[str, JSON], message: Message) -> dict[str, JSON]:
         if message.name and "no_names" in self.facts.quirks:

@@ -16,6 +16,7 @@ CARRIES = frozenset(
         Need.JSON_OBJECT,
         Need.IMAGE_URL,
         Need.CHOICES,
+        Need.FUNCTIONS,
     }
 )
 """What a request translated into this format can express. Server tools and file ids are another vendor's, it has no document URLs, and an
@@ -40,6 +41,8 @@ def needs(body: JSON) -> frozenset[str]:
     tools = body.get("tools")
     if tools or body.get("functions"):
         found.add(Need.TOOLS)
+        if not tools:
+            found.add(Need.FUNCTIONS)
     if isinstance(tools, list) and any(isinstance(tool, dict) and tool.get("type", "function") != "function" for tool in tools):
         found.add(Need.SERVER_TOOLS)
     if body.get("web_search_options") is not None:
@@ -90,6 +93,8 @@ def _part(part: dict[str, JSON], found: set[str]) -> None:
                 found.add(Need.IMAGE_URL)
         case "input_audio":
             found.add(Need.AUDIO)
+            if isinstance(value, str) and value.startswith(("http://", "https://")):
+                found.add(Need.AUDIO_URL)
         case "video_url":
             found.add(Need.VIDEO)
         case "document_url":

@@ -143,7 +143,7 @@ def native(facts: Facts) -> frozenset[str]:
         words |= {"reasoning_format", "include_reasoning"}
     if "mistral_members" in facts.quirks:
         words.add("prompt_mode")
-    if members.taken(facts) is None and len(words) == 1:
+    if members.taken(facts) is None and len(words) == 1 and "efforts_by_model" not in facts.quirks:
         # who ignores what it does not know may know any of them
         return MEMBERS
     return frozenset(words)

@@ -29,7 +29,6 @@ _COMMON_KNOBS = frozenset({"frequency_penalty", "presence_penalty", "logit_bias"
 
 _DOCUMENTED_KNOBS = frozenset({"prompt_cache_key", "prediction", "metadata"})
 """Knobs for vendors that document them."""
-_TIERS = frozenset({"auto", "default", "flex", "scale", "priority", "fast"})
 _MAX_USER = 64
 """Characters of `user` that OpenAI takes. Claude Code's user ids have 150."""
 
@@ -181,7 +180,7 @@ def _knobs(body: dict[str, JSON], request: Request, facts: Facts, effort: str | 
             raise UntranslatableError("answers other than text are not translated", param="modalities")
         if name == "seed" and "random_seed" in documented:
             body["random_seed"] = value
-        elif name not in allowed or name in refused or not _fits(name, value):
+        elif name not in allowed or name in refused or not _fits(name, value, facts):
             losses.add(f"dropped:{name}")
         elif name == "user" and isinstance(value, str) and len(value) > _MAX_USER:
             # the same for every request of one user, which is all that it is for
@@ -191,10 +190,10 @@ def _knobs(body: dict[str, JSON], request: Request, facts: Facts, effort: str | 
             body[name] = value
 
 
-def _fits(name: str, value: JSON) -> bool:
+def _fits(name: str, value: JSON, facts: Facts) -> bool:
     """Does a knob that dialects share have the value that this one takes?"""
     if name == "service_tier":
-        return value in _TIERS
+        return value in members.tiers(facts)
     if name == "metadata":
         return isinstance(value, dict) and len(value) <= 16 and all(isinstance(v, str) for v in value.values())
     return True

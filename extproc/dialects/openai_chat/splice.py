@@ -23,8 +23,10 @@ Edits = dict[str, bytes | None]
 
 
 def splice_request(raw: bytes, body: JSON, facts: Facts) -> Encoded:
-    """`body` is `raw` parsed. Raises what `jsonedit.scan` raises, and `UntranslatableError` for tools in the older form where there is only
-    the newer one: the answer could not be turned back."""
+    """`body` is `raw` parsed. Raises what `jsonedit.scan` raises, and `UntranslatableError` for tools in a form that the target lacks."""
+    if body.get("functions") and "no_functions" in facts.quirks:
+        # the answer could not be turned back
+        raise UntranslatableError("this provider has tools, but not in the older form of functions", param="functions")
     losses = Losses()
     own_state = replays_state(facts) and carrier.marked(raw)
     if not own_state:
@@ -36,13 +38,15 @@ def splice_request(raw: bytes, body: JSON, facts: Facts) -> Encoded:
     if facts.wire_model not in ("*", asked):
         edits["model"] = orjson.dumps(facts.wire_model)
     gone = members.refused(facts, exact=exact)
-    _legacy(body, facts)
     _stream_options(body, gone, edits, losses)
     _limit(raw, layout, body, facts, edits)
     _seed(raw, layout, body, facts, edits, exact=exact)
     if not exact:
         _thoughts(body, facts, edits, losses)
         gone |= _unsampled(body, facts, edits)
+        tier = body.get("service_tier")
+        if members.taken(facts) is not None and isinstance(tier, str) and tier not in members.tiers(facts):
+            gone |= {"service_tier"}
         if body.get("tool_choice") == "any" and "mistral_members" not in facts.quirks:
             edits["tool_choice"] = b'"required"'
     _limits(body, facts, edits, losses, exact=exact)
@@ -78,12 +82,6 @@ def _lost(name: str, value: JSON, losses: Losses) -> None:
         losses.add(f"dropped:{name}", "the target refuses it")
     else:
         losses.member(name, "")
-
-
-def _legacy(body: dict[str, JSON], facts: Facts) -> None:
-    listed = members.taken(facts)
-    if body.get("functions") and listed is not None and "functions" not in listed:
-        raise UntranslatableError("this provider has tools, but not in the older form of functions", param="functions")
 
 
 def _stream_options(body: dict[str, JSON], gone: frozenset[str], edits: Edits, losses: Losses) -> None:

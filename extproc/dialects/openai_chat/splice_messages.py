@@ -18,6 +18,8 @@ from extproc.dialects.openai_chat.messages_encode import BLANK, BRIDGE, TEXT_SLO
 from extproc.dialects.openai_chat.request_decode import decode_request
 
 Edits = dict[str, bytes | None]
+_ON_CALLS = ("extra_content", "cache_control")
+"""Members of vendors that stand on tool calls too."""
 _THOUGHTS = ("reasoning_content", "reasoning", "reasoning_details")
 
 
@@ -69,7 +71,7 @@ def splice_messages(
 class _One:
     """What one message needs to suit the target."""
 
-    __slots__ = ("blank", "body", "facts", "foreign", "losses", "names", "own_state", "parts", "short_ids", "slot")
+    __slots__ = ("blank", "body", "facts", "foreign", "losses", "marks", "names", "own_state", "parts", "short_ids", "slot")
 
     def __init__(self, body: dict[str, JSON], facts: Facts, losses: Losses, *, exact: bool, own_state: bool) -> None:
         quirks = facts.quirks
@@ -78,6 +80,7 @@ class _One:
         self.losses = losses
         self.own_state = own_state
         self.foreign = members.refused_in_messages(facts, exact=exact)
+        self.marks = self.foreign & {"cache_control"} | ({"prompt_cache_breakpoint"} if "strict_messages" in quirks else frozenset())
         self.names = "no_names" in quirks
         self.short_ids = facts.vendor == "openai" or "short_tool_ids" in quirks
         self.slot = next((slot for quirk, slot in TEXT_SLOTS.items() if quirk in quirks), "")
@@ -122,7 +125,7 @@ class _One:
                 return True
             if self.short_ids and self._short(ident) is not None:
                 return True
-        return "extra_content" in self.foreign and "extra_content" in call
+        return any(name in self.foreign and name in call for name in _ON_CALLS)
 
     def _short(self, ident: str) -> str | None:
         """The id as the target takes it, if it does not as it is. State in it is none of the id's, and no longer in the raw bytes."""
@@ -139,7 +142,7 @@ class _One:
         return False
 
     def _marked(self, content: list[JSON]) -> bool:
-        return "cache_control" in self.foreign and any(isinstance(part, dict) and "cache_control" in part for part in content)
+        return bool(self.marks) and any(isinstance(part, dict) and not self.marks.isdisjoint(part) for part in content)
 
     def change(self, message: dict[str, JSON], raw: bytes, *, last: bool) -> bytes:
         """The message, or the messages, that take its place."""
@@ -165,7 +168,7 @@ class _One:
         content = message.get("content")
         if isinstance(content, list) and self._marked(content):
             self.losses.add("dropped:cache_control", "the provider caches by itself")
-            bare = [{k: v for k, v in part.items() if k != "cache_control"} if isinstance(part, dict) else part for part in content]
+            bare = [{k: v for k, v in part.items() if k not in self.marks} if isinstance(part, dict) else part for part in content]
             edits["content"] = orjson.dumps(bare)
         return jsonedit.splice(raw, edits)
 
@@ -232,8 +235,8 @@ class _One:
                 if self.short_ids and isinstance(call.get("id"), str):
                     own = call["id"].partition(carrier.MARK)[0]
                     new["id"] = self._short(own) or own
-                if "extra_content" in self.foreign and new.pop("extra_content", None):
-                    self.losses.add("signature:foreign", "minted by gemini")
+                for name in self.foreign.intersection(_ON_CALLS):
+                    self._lost(name, new.pop(name, None))
             out.append(new)
         edits["tool_calls"] = orjson.dumps(out)
 
