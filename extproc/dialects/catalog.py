@@ -41,7 +41,7 @@ _COUNT_TOKENS: tuple[Dialect, ...] = (
     BedrockCountTokens(BedrockConverse()),
 )
 _COUNT_TOKENS_ON_VERTEX: dict[str, Dialect] = {
-    "anthropic_count_tokens@vertex": AnthropicCountTokens(AnthropicMessages(), vertex=Vertex(AnthropicMessages())),
+    "anthropic_count_tokens@vertex": AnthropicCountTokens(Vertex(AnthropicMessages()), vertex=True),
     "gemini_count_tokens@vertex": GeminiCountTokens(Gemini(), vertex=True),
 }
 

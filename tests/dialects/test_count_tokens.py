@@ -156,7 +156,7 @@ def test_anthropic_is_spliced() -> None:
     assert (built.path, built.headers) == ("/messages/count_tokens", {"anthropic-version": "2026-10-21"})
     dialect = DIALECTS["anthropic_count_tokens@vertex"]
     built = dialect.splice_request(raw, orjson.loads(raw), UPSTREAMS["anthropic_count_tokens@vertex"], Ask("asked"))
-    wanted = raw[:-1].replace(b'"asked"', b'"claude-sonnet-4-5@20250929"') + b',"anthropic_version":"vertex-2023-10-16"}'
+    wanted = raw[:-1].replace(b'"model":"asked" , ', b"") + b',"anthropic_version":"vertex-2023-10-16","model":"claude-sonnet-4-5@20250929"}'
     assert (built.body, built.headers) == (wanted, {})
 
 

@@ -19,7 +19,7 @@ from extproc.core.errors import UpstreamFormatError
 from extproc.core.ir import JSON, FinishReason, Loss, Request
 from extproc.core.losses import Losses
 from extproc.core.operation import Operation
-from extproc.core.unstreamed import ErrorFormat, Unstreamed
+from extproc.core.unstreamed import Unstreamed
 from extproc.core.usage import Usage
 
 _OF_ANSWERS = frozenset({Need.CHOICES, Need.OUTPUT_AUDIO, Need.OUTPUT_IMAGE})
@@ -43,8 +43,8 @@ class CountTokens(Unstreamed):
     operation = Operation.COUNT_TOKENS
     name: str
 
-    def __init__(self, chat: Dialect, errors: ErrorFormat | None = None) -> None:
-        super().__init__(errors or chat)
+    def __init__(self, chat: Dialect) -> None:
+        super().__init__(chat)
         self.chat = chat
         self.carries = chat.carries
 
