@@ -8,7 +8,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import anthropic
 import httpx
+import httpx2
 import openai
 import orjson
 import pytest
@@ -287,20 +289,35 @@ def test_the_sdks_own_clients() -> None:
     """Each SDK's counting call, with what it really sends, served by Claude."""
     sent: list[dict[str, Any]] = []
 
-    def serve(name: str, request: httpx.Request) -> httpx.Response:
-        body, _ = send(name, "anthropic_count_tokens", orjson.loads(request.content))
+    def serve(name: str, raw: bytes) -> bytes:
+        body, _ = send(name, "anthropic_count_tokens", orjson.loads(raw))
         REQUESTS["anthropic_count_tokens"](orjson.dumps(body))
         sent.append(body)
-        client = DIALECTS[name]
-        out = pipes.translate_whole(b'{"input_tokens":42}', client, DIALECTS["anthropic_count_tokens"], REPLY, stream=False)[0]
-        return httpx.Response(200, content=out, headers={"content-type": "application/json"})
+        return pipes.translate_whole(b'{"input_tokens":42}', DIALECTS[name], DIALECTS["anthropic_count_tokens"], REPLY, stream=False)[0]
 
-    google = genai_sdk.client(lambda request: serve("gemini_count_tokens", request))
+    def serve_openai(request: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, content=serve("openai_count_tokens", request.content), headers={"content-type": "application/json"})
+
+    google = genai_sdk.client(lambda request: httpx.Response(200, content=serve("gemini_count_tokens", request.content)))
     assert google.models.count_tokens(model="m", contents="Weather?").total_tokens == 42
-    transport: Any = httpx.Client(transport=httpx.MockTransport(lambda request: serve("openai_count_tokens", request)))
+    transport = httpx2.Client(transport=httpx2.MockTransport(serve_openai))
     sdk = openai.OpenAI(api_key="unused", base_url="http://llm.internal/v1", http_client=transport)
     assert sdk.responses.input_tokens.count(model="m", input="Weather?").input_tokens == 42
     assert [body["messages"] for body in sent] == [[{"role": "user", "content": [{"type": "text", "text": "Weather?"}]}]] * 2
+
+
+def test_anthropics_sdk_counts_with_gemini() -> None:
+    def serve(request: httpx2.Request) -> httpx2.Response:
+        body, _ = send("anthropic_count_tokens", "gemini_count_tokens", orjson.loads(request.content))
+        REQUESTS["gemini_count_tokens"](orjson.dumps(body))
+        upstream_answer = b'{"totalTokens":42,"promptTokensDetails":[{"modality":"TEXT","tokenCount":42}]}'
+        client, source = DIALECTS["anthropic_count_tokens"], DIALECTS["gemini_count_tokens"]
+        out = pipes.translate_whole(upstream_answer, client, source, REPLY, stream=False)[0]
+        return httpx2.Response(200, content=out, headers={"content-type": "application/json"})
+
+    transport = httpx2.Client(transport=httpx2.MockTransport(serve))
+    sdk = anthropic.Anthropic(api_key="unused", base_url="http://llm.internal", http_client=transport)
+    assert sdk.messages.count_tokens(model="m", system="s", messages=[{"role": "user", "content": "Weather?"}]).input_tokens == 42
 
 
 # who can count
