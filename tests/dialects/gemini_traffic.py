@@ -75,6 +75,9 @@ def _part(part: dict[str, Any]) -> dict[str, Any]:
     for kind in ("inlineData", "fileData", "functionCall", "functionResponse"):
         if kind in part:
             part[kind] = dict(camel(part[kind]))
+    if "inlineData" in part:
+        # both alphabets of base64 mean the same
+        part["inlineData"]["data"] = str(part["inlineData"].get("data", "")).replace("-", "+").replace("_", "/")
     if "functionCall" in part:
         part["functionCall"].setdefault("args", {})
     if "functionResponse" in part and "parts" in part["functionResponse"]:

@@ -86,6 +86,7 @@ def test_golden() -> None:
     ("part", "block"),
     [
         ({"inlineData": {"mimeType": "image/png", "data": "aGk="}}, Image(Source("image/png", data="aGk="))),
+        ({"inlineData": {"mimeType": "image/png", "data": "a-_k"}}, Image(Source("image/png", data="a+/k"))),
         ({"inline_data": {"mime_type": "audio/wav", "data": "aGk="}}, Audio(Source("audio/wav", data="aGk="))),
         ({"fileData": {"mimeType": "video/mp4", "fileUri": "https://x.test/v"}}, Video(Source("video/mp4", url="https://x.test/v"))),
         ({"file_data": {"mime_type": "application/pdf", "file_uri": "gs://b/o"}}, Document(Source("application/pdf", file_id="gs://b/o"))),

@@ -229,10 +229,18 @@ def is_google_file(uri: str) -> bool:
     return _FILES.match(uri) is not None
 
 
+_URL_SAFE = str.maketrans("-_", "+/")
+
+
+def _plain_base64(data: str) -> str:
+    """proto3 JSON takes both alphabets of base64, and google-genai writes the one for URLs; nobody else reads it."""
+    return data.translate(_URL_SAFE) if "-" in data or "_" in data else data
+
+
 def media_block(media_type: str | None, data: str | None, uri: str | None) -> Media:
     """An Image, Audio, Video or Document by its media type."""
     if uri is None:
-        source = Source(media_type=media_type, data=data or "")
+        source = Source(media_type=media_type, data=_plain_base64(data or ""))
     elif is_google_file(uri):
         source = Source(media_type=media_type, file_id=uri)
     else:
