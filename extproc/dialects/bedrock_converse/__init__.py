@@ -36,6 +36,7 @@ class BedrockConverse:
             Need.TOOLS,
             Need.VISION,
             Need.DOCUMENTS,
+            Need.OTHER_DOCUMENTS,
             Need.AUDIO,
             Need.VIDEO,
             Need.JSON_SCHEMA,

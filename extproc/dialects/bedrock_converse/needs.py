@@ -7,6 +7,7 @@ from extproc.core.ir import JSON
 
 _PLAIN = frozenset({"text", "cachePoint", "reasoningContent", "citationsContent", "json"})
 _MEDIA = {"image": Need.VISION, "document": Need.DOCUMENTS, "video": Need.VIDEO, "audio": Need.AUDIO}
+_OFFICE = ("doc", "docx", "xls", "xlsx")
 _SERVER_MEMBERS = ("guardrailConfig", "promptVariables")
 """Top-level members that ask AWS's servers to do something the answer depends on. Nobody else can apply an account's guardrail."""
 
@@ -63,6 +64,8 @@ def _content(content: JSON, found: set[str], depth: int) -> None:
 
 def _media(kind: str, inner: dict[str, JSON], found: set[str]) -> None:
     found.add(_MEDIA[kind])
+    if kind == "document" and inner.get("format") in _OFFICE:
+        found.add(Need.OTHER_DOCUMENTS)
     source = inner.get("source")
     if isinstance(source, dict) and "s3Location" in source:
         # only this account may read it

@@ -103,12 +103,11 @@ def encode_response(response: Response, reply: Reply) -> tuple[bytes, list[Loss]
     if not carried:
         losses.add("coerced:finish_reason", response.finish.value)
     lost_detail(response.finish_detail, word, losses)
-    if response.usage is None:
-        losses.add("defaulted:usage", "the provider counted no tokens")
+    counts = encode_usage(response.usage, losses)
     answer: dict[str, JSON] = {
         "output": {"message": {"role": "assistant", "content": content}},
         "stopReason": word,
-        "usage": encode_usage(response.usage),
+        "usage": counts,
         "metrics": {"latencyMs": 0},
     }
     if response.stop_sequence is not None:

@@ -269,10 +269,8 @@ class ConverseEncoder:
         if not carried:
             self.losses.add("coerced:finish_reason", finish.reason.value)
         lost_detail(finish.detail, word, self.losses)
-        if self._usage is None:
-            self.losses.add("defaulted:usage", "the provider counted no tokens")
         stop: dict[str, JSON] = {"stopReason": word}
         if finish.stop_sequence is not None:
             stop["additionalModelResponseFields"] = {"stop_sequence": finish.stop_sequence}
         out.append(framed("messageStop", orjson.dumps(stop)))
-        out.append(framed("metadata", orjson.dumps({"usage": encode_usage(self._usage), "metrics": {"latencyMs": 0}})))
+        out.append(framed("metadata", orjson.dumps({"usage": encode_usage(self._usage, self.losses), "metrics": {"latencyMs": 0}})))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from extproc.core.ir import JSON
+from extproc.core.losses import Losses
 from extproc.core.usage import Usage
 
 
@@ -19,9 +20,13 @@ def decode_usage(counts: JSON) -> Usage | None:
     return Usage(_count(counts, "inputTokens") + read + write, _count(counts, "outputTokens"), read, write)
 
 
-def encode_usage(usage: Usage | None) -> dict[str, JSON]:
+def encode_usage(usage: Usage | None, losses: Losses) -> dict[str, JSON]:
     """`usage` of an answer or a stream; zeros if nothing is known."""
-    usage = usage or Usage()
+    if usage is None:
+        losses.add("defaulted:usage", "the provider counted no tokens")
+        usage = Usage()
+    if usage.reasoning:
+        losses.add("dropped:usage_details", "how many of the output's tokens were reasoning")
     out: dict[str, JSON] = {
         "inputTokens": max(usage.input_tokens - usage.cache_read - usage.cache_write, 0),
         "outputTokens": usage.output_tokens,
