@@ -112,12 +112,14 @@ class Encoded:
 class Wishes:
     """`usage`: token counts in a stream (some formats give them only when asked). `functions`: Chat Completions' older tool form. `encodings`:
     how vectors are to be written (`core.vectors.VectorType`), () for the format's usual way. `echo`: members of the request that its answer
-    repeats, or that decide what a call of a tool looks like (Responses)."""
+    repeats, or that decide what a call of a tool looks like (Responses). `tool_names`: those that some formats would refuse
+    (`core.tool_names.misfits`)."""
 
     usage: bool = True
     functions: bool = False
     encodings: tuple[str, ...] = ()
     echo: Mapping[str, JSON] = field(default_factory=dict)
+    tool_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,7 @@ class Reply:
     """What an encoder of answers needs besides the answer: a fallback `id`, the time, the model name to show, what the client asked for.
 
     `functions`: the client speaks Chat Completions' older form (`functions`, `function_call`) and must be answered in it. `form` is `Ask.form`,
-    `encodings` is `Wishes.encodings`, `echo` is `Wishes.echo`.
+    `encodings` is `Wishes.encodings`, `echo` is `Wishes.echo`. `tool_names` is `Wishes.tool_names`: an answer may call them by their `wire_name`.
     """
 
     id: str
@@ -136,6 +138,7 @@ class Reply:
     form: str = ""
     encodings: tuple[str, ...] = ()
     echo: Mapping[str, JSON] = field(default_factory=dict)
+    tool_names: tuple[str, ...] = ()
 
 
 class AnyRequest(Protocol):

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+from extproc.core.ir import Block, BlockStart, Event, ToolCall
 
 MAX_NAME = 64
 _FITS = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
@@ -28,3 +30,21 @@ def wire_name(name: str) -> str:
 def misfits(names: Iterable[object]) -> tuple[str, ...]:
     """Those that `wire_name` changes."""
     return tuple(name for name in names if isinstance(name, str) and not _FITS.match(name))
+
+
+class Restorer:
+    """The client's own names in place of their wire names, in what an answer decodes to. Blocks are changed in place."""
+
+    __slots__ = ("_names",)
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = {wire_name(name): name for name in names}
+
+    def blocks(self, blocks: Sequence[Block]) -> None:
+        for block in blocks if self._names else ():
+            if isinstance(block, ToolCall):
+                block.name = self._names.get(block.name, block.name)
+
+    def events(self, events: Sequence[Event]) -> None:
+        if self._names:
+            self.blocks([event.block for event in events if isinstance(event, BlockStart)])

@@ -14,6 +14,7 @@ from extproc.core.dialect import AnyResponse, Dialect, Reply, StreamObserver
 from extproc.core.errors import ApiError, ErrorKind, UpstreamFormatError
 from extproc.core.ir import Finish, Loss, MessageStart, Response, StreamError, UsageUpdate, is_content
 from extproc.core.operation import Operation
+from extproc.core.tool_names import Restorer
 from extproc.core.usage import Usage
 from extproc.stages.collect import Collector
 from extproc.stages.content_encoding import Unpacker
@@ -114,7 +115,7 @@ class WatchedStream:
 class TranslatedStream:
     """Another dialect: one decoder, one encoder. After an error in the stream the client's stream is over, and the rest is dropped."""
 
-    __slots__ = ("_client", "_collector", "_decoder", "_encoder", "_form", "seen")
+    __slots__ = ("_client", "_collector", "_decoder", "_encoder", "_form", "_names", "seen")
     passes = False
 
     def __init__(self, client: Dialect, upstream: Dialect, reply: Reply, *, collect: bool = False) -> None:
@@ -122,6 +123,7 @@ class TranslatedStream:
         self._collector = Collector() if collect else None
         self._decoder = upstream.stream_decoder()
         self._encoder = client.stream_encoder(reply)
+        self._names = Restorer(reply.tool_names)
         self._form = reply.form
         self.seen = Seen()
 
@@ -132,6 +134,7 @@ class TranslatedStream:
         events = self._decoder.feed(data)
         if end:
             events += self._decoder.close()
+        self._names.events(events)
         if self._collector is not None:
             self._collector.feed(events)
             seen.response = self._collector.response if end else None
@@ -263,6 +266,8 @@ def translate_whole(body: bytes, client: Dialect, upstream: Dialect, reply: Repl
     seen = Seen()
     response = upstream.decode_response(body)
     seen.whole(response)
+    if isinstance(response, Response):
+        Restorer(reply.tool_names).blocks(response.blocks)
     if stream and isinstance(response, Response):
         encoder = client.stream_encoder(reply)
         out = b"".join([encoder.encode(event) for event in events_of(response)])

@@ -293,7 +293,17 @@ class ReplyStage(RequestExchange):
         form = self.plan.form if self.plan is not None else ""
         wishes = self.wishes
         shown = self.plan.asked if self.plan is not None and self.services.options.show_alias else self.asked_model()
-        return Reply(self.services.new_id(), int(self.services.wall()), shown, wishes.usage, wishes.functions, form, wishes.encodings, wishes.echo)
+        return Reply(
+            self.services.new_id(),
+            int(self.services.wall()),
+            shown,
+            wishes.usage,
+            wishes.functions,
+            form,
+            wishes.encodings,
+            wishes.echo,
+            wishes.tool_names,
+        )
 
     def _share_health(self) -> None:
         """What attempts in other processes learned about their targets."""

@@ -13,6 +13,7 @@ from extproc.core.errors import ApiError
 from extproc.core.ir import JSON, Loss, Request, Response
 from extproc.core.observe import DecodingObserver
 from extproc.core.operation import Operation
+from extproc.core.tool_names import misfits
 from extproc.dialects.anthropic_messages import errors
 from extproc.dialects.anthropic_messages.encode import encode_request
 from extproc.dialects.anthropic_messages.needs import needs
@@ -49,8 +50,9 @@ class AnthropicMessages:
     def needs(self, body: JSON) -> frozenset[str]:
         return needs(body)
 
-    def wishes(self, body: JSON) -> Wishes:  # noqa: ARG002 - the format has one form
-        return Wishes()
+    def wishes(self, body: JSON) -> Wishes:
+        tools = body.get("tools") if isinstance(body, dict) else None
+        return Wishes(tool_names=misfits(tool.get("name") for tool in tools if isinstance(tool, dict)) if isinstance(tools, list) else ())
 
     def decode_request(self, body: JSON, ask: Ask = NO_ASK) -> Request:  # noqa: ARG002 - everything is in the body
         return decode_request(body)

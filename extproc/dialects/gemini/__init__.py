@@ -15,6 +15,7 @@ from extproc.core.ir import JSON, Loss, Request, Response
 from extproc.core.losses import Losses
 from extproc.core.observe import DecodingObserver
 from extproc.core.operation import Operation
+from extproc.core.tool_names import misfits
 from extproc.dialects.gemini import errors, request_decode, request_encode, signature, wire
 from extproc.dialects.gemini import needs as need_reader
 from extproc.dialects.gemini import response as answers
@@ -54,8 +55,8 @@ class Gemini:
     def needs(self, body: JSON) -> frozenset[str]:
         return need_reader.needs(body)
 
-    def wishes(self, body: JSON) -> Wishes:  # noqa: ARG002 - the path says it
-        return Wishes()
+    def wishes(self, body: JSON) -> Wishes:
+        return Wishes(tool_names=misfits(need_reader.tool_names(body)))
 
     def decode_request(self, body: JSON, ask: Ask = NO_ASK) -> Request:
         request = request_decode.decode_request(body)

@@ -40,6 +40,12 @@ def needs(body: JSON) -> frozenset[str]:
     return frozenset(found)
 
 
+def tool_names(body: JSON) -> list[object]:
+    """What the declared functions call themselves."""
+    tools = _objects(_object(body).get("tools"))
+    return [function.get("name") for tool in tools for function in _objects(tool.get("functionDeclarations"))]
+
+
 def _part(part: dict[str, Any], found: set[str]) -> None:
     if "text" in part:
         return
