@@ -88,6 +88,7 @@ class ServeOptions:
     max_body: int = 64 << 20
     expose: bool = True
     expose_losses: bool = False
+    show_alias: bool = False
     grace: float = 30.0
     trace_console: bool = False
     log_level: int = logging.INFO
@@ -143,7 +144,7 @@ async def serve(options: ServeOptions) -> None:
         new_id=new_id,
         start_span=books.start_span,
         facts=FactsCache(),
-        options=Options(options.max_body, options.expose, options.expose_losses),
+        options=Options(options.max_body, options.expose, options.expose_losses, options.show_alias),
     )
     server = Server(services, books, [f"unix:{options.socket}"])
     stop = asyncio.Event()

@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-expose", action="store_true", help="do not send x-llm-target and x-llm-attempts to clients")
     parser.add_argument("--expose-losses", action="store_true", help="send x-llm-losses to clients")
+    parser.add_argument("--show-alias", action="store_true", help="name the model in answers as the client did, not as the provider does")
     parser.add_argument("--grace", type=float, default=30.0, metavar="SECONDS", help="how long a shutdown waits for streams (default: 30)")
     parser.add_argument("--trace-console", action="store_true", help="print every trace as a tree to standard error")
     parser.add_argument("--debug", action="store_true", help="log more; still never bodies")
@@ -58,6 +59,7 @@ def options_of(args: argparse.Namespace) -> ServeOptions:
         max_body=args.max_body * MIB,
         expose=not args.no_expose,
         expose_losses=args.expose_losses,
+        show_alias=args.show_alias,
         grace=args.grace,
         trace_console=args.trace_console,
         log_level=logging.DEBUG if args.debug else logging.INFO,

@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--grace", type=float, default=30.0, metavar="SECONDS", help="how long a stop waits for requests under way (default: 30)")
     parser.add_argument("--no-expose", action="store_true", help="do not send x-llm-target and x-llm-attempts to clients")
     parser.add_argument("--expose-losses", action="store_true", help="send x-llm-losses to clients")
+    parser.add_argument("--show-alias", action="store_true", help="name the model in answers as the client did, not as the provider does")
     parser.add_argument("--trace-console", action="store_true", help="print every trace as a tree, Envoy's spans included")
     add_envoy(parser)
 
@@ -52,7 +53,7 @@ def server_arguments(args: argparse.Namespace, options: Options) -> list[str]:
         ("--envoy", args.envoy),
         ("--grace", str(args.grace)),
     ]
-    flags = [flag for flag, on in (("--no-expose", args.no_expose), ("--expose-losses", args.expose_losses)) if on]
+    flags = [flag for flag, on in (("--no-expose", args.no_expose), ("--expose-losses", args.expose_losses), ("--show-alias", args.show_alias)) if on]
     return [part for name, value in given if value is not None for part in (name, value)] + flags
 
 

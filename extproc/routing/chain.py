@@ -26,7 +26,8 @@ _TRANSLATED = frozenset({Need.FUNCTIONS})
 
 @dataclass(slots=True)
 class Excluded:
-    """A candidate that is not in the chain. `code` is low in cardinality: `lacks:vision`, `limited`, `key_refused`, `ejected`, `inactive`."""
+    """A candidate that is not in the chain. `code` is low in cardinality: `lacks:vision`, `limited`, `key_refused`, `ejected`, `inactive`,
+    `other_account`."""
 
     cluster: str
     code: str

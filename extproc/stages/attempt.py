@@ -48,7 +48,8 @@ ENDING = 0.5
 
 
 class AttemptExchange(Exchange):
-    """`note` is what the attempt leaves behind for the return stage; `traceparent` is Envoy's span of this try; with `method` they are for telemetry."""
+    """`note` is what the attempt leaves behind for the return stage; `traceparent` is Envoy's span of this try; like `method` it is
+    for telemetry."""
 
     table = ATTEMPT
     __slots__ = (

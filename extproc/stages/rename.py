@@ -1,7 +1,7 @@
 """The name that the client asked for in place of the provider's, in answers of the client's own dialect: a switch, off by default.
 
 Translated answers are written with the right name at once; here only the one member is edited in the provider's bytes. A stream is edited event by
-event, and nothing of it is held back but the line that is not whole yet.
+event, and nothing of it is held back but the line that is not whole yet (Gemini's array: until the comma behind an event has come).
 """
 
 from __future__ import annotations
@@ -23,16 +23,15 @@ MEMBERS: dict[str, tuple[tuple[str, ...], ...]] = {
 
 
 class Renamer:
-    """`feed` takes a stream of server-sent events or of lines and gives it with `name` for the model. `found` is the provider's name."""
+    """`feed` takes a stream of server-sent events, of lines, or an array with an object on each line, and gives it with `name` for the model."""
 
-    __slots__ = ("_lines", "_members", "_name", "_tail", "found")
+    __slots__ = ("_lines", "_members", "_name", "_tail")
 
     def __init__(self, dialect: str, name: str) -> None:
         self._members = MEMBERS[dialect]
         self._lines = frozenset(path[-1].encode() for path in self._members)
         self._name = name
         self._tail = b""
-        self.found = ""
 
     def feed(self, data: bytes, end: bool) -> bytes:
         """`end`: these are the last bytes."""
@@ -46,11 +45,10 @@ class Renamer:
         return b"".join([self._line(line) for line in head.splitlines(keepends=True)])
 
     def _line(self, line: bytes) -> bytes:
-        start = line.find(b"{")
-        if start < 0 or line[:start].strip() not in (b"", b"data:") or not any(member in line for member in self._lines):
+        start, end = line.find(b"{"), line.rfind(b"}") + 1
+        if start < 0 or line[:start].strip() not in (b"", b"data:", b"[") or not any(member in line for member in self._lines):
             return line
-        value = line[start:].rstrip()
-        return line[:start] + self.whole(value) + line[start + len(value) :]
+        return line[:start] + self.whole(line[start:end]) + line[end:]
 
     def whole(self, raw: bytes) -> bytes:
         """One JSON object with the name in it; anything else as it is."""
@@ -71,9 +69,5 @@ class Renamer:
             inner = self._edited(value, path[1:])
             return raw if inner is value else raw[: member.start] + inner + raw[member.end :]
         if value[:1] != b'"':
-            return raw
-        try:
-            self.found = self.found or str(orjson.loads(value))
-        except orjson.JSONDecodeError:
             return raw
         return raw[: member.start] + orjson.dumps(self._name) + raw[member.end :]

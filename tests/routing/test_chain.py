@@ -120,3 +120,35 @@ def test_nothing_active_yet_is_a_503_that_asks_to_try_again() -> None:
     with pytest.raises(ApiError) as caught:
         chain([target("a")], health=health)
     assert (caught.value.kind, caught.value.retry_after) == (ErrorKind.UNAVAILABLE, 1.0)
+
+
+# state that an earlier answer left in one account
+
+
+def test_state_goes_to_one_cluster_and_always_the_same() -> None:
+    health = Health(Clock())
+    targets = [target("b", "anthropic_messages"), target("a", keys=("x", "y")), target("c")]
+    model = model_of((("b", 1.0), ("a", 1.0)), (("c", 99.0),))
+    rng = random.Random(1)
+    for _ in range(20):
+        found = build(model, {t.name: t for t in targets}, DIALECTS, CLIENT, frozenset({Need.STATE}), health, rng.random)
+        assert found.clusters == ["a@x"]
+    assert {(e.cluster, e.code) for e in found.excluded} == {("b", "lacks:state"), ("a@y", "other_account"), ("c", "other_account")}
+
+
+def test_state_goes_there_even_if_it_is_out() -> None:
+    """Another account would only say that it knows nothing of it."""
+    health = Health(Clock())
+    health.cool_down("a", 10, Out.LIMITED)
+    assert chain([target("a"), target("b")], needs={Need.STATE}, health=health).clusters == ["a"]
+
+
+def test_a_target_that_keeps_no_state_is_passed_over() -> None:
+    assert chain([target("a", state=False), target("b", vision=False), target("c")], needs={Need.STATE, Need.VISION}).clusters == ["c"]
+
+
+def test_state_that_nobody_keeps_is_a_422_that_says_what_to_do() -> None:
+    with pytest.raises(ApiError) as caught:
+        chain([target("a", state=False), target("b", "anthropic_messages")], needs={Need.STATE})
+    assert (caught.value.kind, caught.value.code) == (ErrorKind.UNPROCESSABLE, "state_not_kept")
+    assert "whole conversation" in caught.value.message
