@@ -176,6 +176,31 @@ def test_a_chat_session_with_tools_served_by_openai(stream: bool) -> None:
     assert [(m["tool_call_id"], m["content"]) for m in history[2:4]] == [("call_0", "-3"), ("call_1", "12")]
 
 
+def _responses_answer(*output: dict[str, Any]) -> bytes:
+    usage = {"input_tokens": 9, "output_tokens": 5, "total_tokens": 14}
+    return orjson.dumps(
+        {"id": "resp_1", "object": "response", "model": "x", "created_at": 1, "status": "completed", "output": output, "usage": usage}
+    )
+
+
+def test_a_chat_session_with_encrypted_reasoning_served_by_openai() -> None:
+    """What OpenAI encrypted comes back to it, in front of the call that it led to, and goes nowhere else."""
+    reasoning = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAAAABlbmNyeXB0ZWQ="}
+    call = {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "weather", "arguments": '{"city":"Oslo"}', "status": "completed"}
+    text = {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed"}
+    last = text | {"content": [{"type": "output_text", "text": "Cold.", "annotations": []}]}
+    gateway = Gateway("openai_responses", _responses_answer(reasoning, call), _responses_answer(last))
+    chat = genai_sdk.client(gateway).chats.create(model="m", config=types.GenerateContentConfig(tools=[weather]))
+    assert chat.send_message("Oslo?").text == "Cold."
+    sent = gateway.sent[1]["input"]
+    assert [item.get("type", "message") for item in sent] == ["message", "reasoning", "function_call", "function_call_output"]
+    assert sent[1]["encrypted_content"] == reasoning["encrypted_content"]
+    assert (sent[2]["call_id"], sent[3]["call_id"], sent[3]["output"]) == ("call_1", "call_1", "-3")
+    claude = Gateway("anthropic_messages", a_message(*LAST, stop="end_turn"))
+    genai_sdk.client(claude).chats.create(model="m", history=list(chat.get_history())).send_message("And now?")
+    assert reasoning["encrypted_content"].encode() not in orjson.dumps(claude.sent)
+
+
 def test_a_gemini_model_takes_a_conversation_over() -> None:
     """What Claude signed does not reach Google, and its calls carry the stand-in that Gemini 3 wants."""
     session = Gateway("anthropic_messages", a_message(*FIRST, stop="tool_use"), a_message(*LAST, stop="end_turn"))
