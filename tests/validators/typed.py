@@ -18,7 +18,7 @@ def strict_validator(root: Any) -> Callable[[bytes], None]:
     """A check of JSON bytes against the type `root`: unknown members, wrong types and wrong list items raise `pydantic_core.ValidationError`."""
     _forbid_extra(root, set())
     # without the flag pydantic-core puts a model's own, lax validator in place of the rewritten schema as soon as anything has built the model
-    validator = SchemaValidator(_strict(TypeAdapter(root).core_schema), _use_prebuilt=False)
+    validator = SchemaValidator(strict_schema(TypeAdapter(root).core_schema), _use_prebuilt=False)
 
     def check(body: bytes) -> None:
         validator.validate_json(body, strict=True)
@@ -39,16 +39,16 @@ def _forbid_extra(node: Any, seen: set[int]) -> None:
         _forbid_extra(inner, seen)
 
 
-def _strict(node: Any) -> Any:
+def strict_schema(node: Any) -> Any:
     """A copy of a core schema with lazy generators as lists, and models that take no unknown members."""
     if isinstance(node, list | tuple):
-        return type(node)(_strict(item) for item in node)
+        return type(node)(strict_schema(item) for item in node)
     if not isinstance(node, dict):
         return node
     kind = node.get("type")
     if not isinstance(kind, str):  # not a schema but a map of them by field name, which may be anything
-        return {key: _strict(value) for key, value in node.items()}
-    copy = {key: value if key in {"cls", "metadata", "expected", "default"} else _strict(value) for key, value in node.items()}
+        return {key: strict_schema(value) for key, value in node.items()}
+    copy = {key: value if key in {"cls", "metadata", "expected", "default"} else strict_schema(value) for key, value in node.items()}
     if kind == "generator":
         copy["type"] = "list"
     elif kind == "model-fields":
