@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import dataclasses
 import functools
 import re
 from collections.abc import Iterator
@@ -45,7 +46,7 @@ from extproc.core.ir import (
 from extproc.dialects.catalog import DIALECTS
 from extproc.routing.chain import lacking
 from extproc.stages import pipes, upstream
-from tests.dialects import anthropic_recorded, chat_recorded, gemini_traffic
+from tests.dialects import anthropic_recorded, bedrock_recorded, chat_recorded, cohere_recorded, gemini_traffic, responses_recorded
 from tests.golden.matrix import CLIENTS, TARGETS
 from tests.validators.answers import ANSWERS, STREAMS
 from tests.validators.requests import REQUESTS
@@ -82,6 +83,16 @@ def exchanges() -> list[Exchange]:
         found.append(Exchange(record["name"], "anthropic", "anthropic_messages", body["model"], body, record["status"], raw, record["streaming"]))
     for e in gemini_traffic.exchanges():
         found.append(Exchange(e.name, "gemini", "gemini", e.model, orjson.loads(e.request) | {"model": e.model}, e.status, e.response, e.stream))
+    found += [
+        Exchange(c.name, "cohere", "cohere_chat", c.request["model"], c.request, c.status, c.response, c.stream) for c in cohere_recorded.chats()
+    ]
+    found += [
+        Exchange(e.name, "bedrock", "bedrock_converse", e.model, e.request, e.status, e.response, e.stream) for e in bedrock_recorded.converse()
+    ]
+    found += [
+        Exchange(e.name, e.provider, "openai_responses", e.model, e.request, e.status, _REDACTED.sub(b'"c2ln"', e.response), e.stream)
+        for e in responses_recorded.exchanges()
+    ]
     return found
 
 
@@ -107,7 +118,7 @@ def _carried(losses: list[Loss], missing: list[str]) -> Outcome:
 # requests
 
 _CHANGES_CONTENT = re.compile(
-    r"signature:|coerced:(system|tool_(?!schema)|document|refusal|first_turn|assistant|prefill|trailing|json_object|response_format|thought|allowed)"
+    r"signature:|coerced:(system|tool_(?!schema)|document|content_parts|refusal|first_turn|assistant|prefill|trailing|json_object|response_format|thought|allowed)"
     r"|dropped:(tool_error|empty|thinking|document|citations|assistant|system|foreign|reasoning)"
 )
 """Losses after which the history is not the one that the client sent."""
@@ -153,10 +164,30 @@ def said(messages: list[Message]) -> Iterator[tuple[Any, ...]]:
     yield from sorted(results)
 
 
+def _cut_ids(messages: list[Message]) -> bool:
+    """Does the history hold ids that are too long for Chat Completions, so that they are mapped there?"""
+    return any(isinstance(block, ToolCall) and len(block.id) > 40 for message in messages for block in message.blocks)
+
+
+def _numbered(messages: list[Message]) -> list[Message]:
+    """The history with numbers in place of its ids: what belongs together still does."""
+    numbers: dict[str, str] = {}
+    return [
+        dataclasses.replace(
+            message,
+            blocks=[
+                dataclasses.replace(block, id=numbers.setdefault(block.id, f"#{len(numbers)}")) if isinstance(block, ToolCall | ToolResult) else block
+                for block in message.blocks
+            ],
+        )
+        for message in messages
+    ]
+
+
 def _unsaid(source: Request, dialect: str, body: bytes) -> list[str]:
     """What `body` does not say of what `source` says."""
     again = DIALECTS[dialect].decode_request(orjson.loads(body) | {"model": "m"})
-    before, after = [list(said(r.messages)) for r in (source, again)]
+    before, after = [list(said(_numbered(r.messages) if _cut_ids(source.messages) else r.messages)) for r in (source, again)]
     return [str(one)[:120] for one in before if one not in after] + (
         ["order"] if before != after and sorted(map(str, before)) == sorted(map(str, after)) else []
     )
@@ -219,7 +250,7 @@ def _unmeant(source: Response, result: Response, losses: list[Loss]) -> list[str
     for one in (before, after):
         one["finish"] = _SAME.get(one["finish"], one["finish"])
     named = " ".join(loss.code for loss in losses)
-    explained = {"finish": "coerced:finish_reason", "usage": "defaulted:usage", "calls": "coerced:tool_arguments", "refusal": "coerced:refusal"}
+    explained = {"finish": "coerced:finish_reason", "usage": ":usage", "calls": "coerced:tool_arguments", "refusal": "coerced:refusal"}
     if "dropped:stop_sequence" in named:
         before["finish"] = "stop"
     if "coerced:refusal" in named:
@@ -307,5 +338,7 @@ def outcome(direction: str, exchange: Exchange, to: str) -> Outcome:
 
 def facts_of(exchange: Exchange) -> Facts:
     """The vendor that an exchange was recorded at, as a target."""
+    if exchange.provider == "bedrock":
+        return Facts(exchange.model, "anthropic" if "anthropic." in exchange.model else "bedrock")
     quirks = {"openrouter": {"reasoning_details"}, "deepseek": {"reasoning_content_history"}}.get(exchange.provider, set())
     return Facts(exchange.model, exchange.provider, quirks=frozenset(quirks))

@@ -26,10 +26,11 @@ from extproc.providers.kinds import KINDS, chat
 from extproc.registry.types import Provider, Target
 from extproc.routing.chain import lacking
 from extproc.stages import pipes, upstream
+from tests.golden.frames import framed, unframed
 
 FOLDER = Path(__file__).parent
 MARK = ".golden."
-CLIENTS = ("openai_chat", "anthropic_messages", "gemini")
+CLIENTS = ("openai_chat", "anthropic_messages", "gemini", "openai_responses", "cohere_chat", "bedrock_converse")
 
 
 def _target(name: str, kind: str, facts: Facts) -> Target:
@@ -48,7 +49,15 @@ TARGETS: dict[str, Target] = {
         _target("anthropic_messages", "anthropic", Facts("claude-sonnet-4-5", "anthropic", 64000, 200000)),
         _target("anthropic_messages-adaptive", "anthropic", Facts("claude-opus-4-7", "anthropic", 128000, 1000000)),
         _target("gemini", "gemini", Facts("gemini-2.5-flash", "gemini", 65536, 1048576)),
+        _target("openai_responses", "openai", Facts("gpt-5", "openai", 128000, 400000)),
+        _target("openai_responses-plain", "openai", Facts("gpt-4.1", "openai", 32768, 1047576)),
         _target("gemini-3", "gemini", Facts("gemini-3-flash-preview", "gemini", 65536, 1048576)),
+        _target("cohere_chat", "cohere", Facts("command-a-03-2025", "cohere", 8000, 256000)),
+        _target("cohere_chat-reasoning", "cohere", Facts("command-a-reasoning-08-2025", "cohere", 32000, 256000)),
+        _target("bedrock_converse", "bedrock", Facts("us.anthropic.claude-sonnet-4-5-20250929-v1:0", "anthropic", 64000, 200000)),
+        _target("bedrock_converse-adaptive", "bedrock", Facts("global.anthropic.claude-opus-4-7", "anthropic", 128000, 1000000)),
+        _target("bedrock_converse-nova", "bedrock", Facts("us.amazon.nova-2-lite-v1:0", "bedrock", 65535, 1000000)),
+        _target("bedrock_converse-llama", "bedrock", Facts("us.meta.llama4-maverick-17b-instruct-v1:0", "bedrock", 8192, 1000000)),
     )
 }
 """Three reference targets, named by their dialect, and models of the same dialects that take other parameters."""
@@ -107,7 +116,7 @@ def request(case: Case) -> tuple[Any, bytes | None, list[Loss]]:
     missing = lacking(target, client, dialect, client.needs(body))
     if missing:
         return {"refused": {"lacks": missing}}, None, []
-    ask = Ask(str(body.get("model", "")), stream=body.get("stream") is True)
+    ask = Ask(str(body.get("model", "")), stream=body.get("stream") is True or case.name.startswith("streamed"))
     try:
         built = upstream.build(raw, body, client=client, upstream=dialect, via=via, target=target, facts=target.facts, ask=ask)
     except ApiError as error:
@@ -133,7 +142,7 @@ def response(case: Case) -> tuple[Any, bytes, list[Loss]]:
 def stream(case: Case) -> tuple[bytes, list[Loss]]:
     """(the client's bytes, the losses)."""
     pipe = pipes.TranslatedStream(DIALECTS[case.to], DIALECTS[case.source], REPLY)
-    return pipe.feed(case.input.read_bytes(), end=True), pipe.seen.losses
+    return pipe.feed(framed(case.input.read_bytes(), DIALECTS[case.source].stream_type), end=True), pipe.seen.losses
 
 
 def codes(case: Case) -> set[str]:
@@ -147,7 +156,7 @@ def golden(case: Case) -> bytes:
     """The golden's bytes. A stream's losses stand behind it as a comment."""
     if case.kind == "streams":
         out, losses = stream(case)
-        return out + b"".join(b": loss %b\n" % line.encode() for line in _losses(losses))
+        return unframed(out, DIALECTS[case.to].answer_type("", stream=True)) + b"".join(b": loss %b\n" % line.encode() for line in _losses(losses))
     shown = request(case)[0] if case.kind == "requests" else response(case)[0]
     # the standard library: it keeps numbers of any size
     return json.dumps(shown, ensure_ascii=False, indent=2).encode() + b"\n"

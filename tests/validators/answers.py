@@ -12,7 +12,11 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from extproc.core.framing import SSEParser
 from tests.validators.anthropic_types import check_event, check_message
+from tests.validators.bedrock_service import check_converse_answer, check_converse_stream
+from tests.validators.cohere_sdk import check_answer as check_cohere_answer
+from tests.validators.cohere_sdk import check_stream as check_cohere_stream
 from tests.validators.genai_sdk import check_gemini_answer, check_gemini_stream
+from tests.validators.responses_types import check_responses_answer, check_responses_stream
 
 
 def check_chat_answer(body: bytes) -> None:
@@ -73,11 +77,17 @@ def fold_messages(raw: bytes) -> dict[str, Any]:
 
 ANSWERS: dict[str, Callable[[bytes], None]] = {
     "openai_chat": check_chat_answer,
+    "openai_responses": check_responses_answer,
     "anthropic_messages": check_message,
     "gemini": check_gemini_answer,
+    "bedrock_converse": check_converse_answer,
+    "cohere_chat": check_cohere_answer,
 }
 STREAMS: dict[str, Callable[[bytes], dict[str, Any] | None]] = {
     "openai_chat": check_chat_stream,
+    "openai_responses": check_responses_stream,
     "anthropic_messages": check_messages_stream,
     "gemini": check_gemini_stream,
+    "bedrock_converse": check_converse_stream,
+    "cohere_chat": check_cohere_stream,
 }

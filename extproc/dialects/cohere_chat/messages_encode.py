@@ -28,9 +28,9 @@ _DETAILS = frozenset({"auto", "low", "high"})
 def encode_messages(messages: list[Message], losses: Losses, *, thinks: bool) -> list[JSON]:
     """Raises `BadRequestError`, and `UntranslatableError` for content that the format cannot hold. `thinks`: the model takes thoughts back."""
     encoder = _Encoder(losses, thinks)
+    if any(message.name for message in messages):
+        losses.add("dropped:name", "messages carry no name")
     for message in _joined(messages):
-        if message.name:
-            losses.add("dropped:name", "messages carry no name")
         if message.role is Role.ASSISTANT:
             encoder.assistant(message)
         elif message.role is Role.USER:
@@ -48,12 +48,12 @@ def encode_messages(messages: list[Message], losses: Losses, *, thinks: bool) ->
 
 
 def _joined(messages: list[Message]) -> list[Message]:
-    """User messages that bring results of the same turn as one: nothing may stand between a turn's tool messages."""
+    """User messages of one turn that bring results as one: nothing may stand between the calls and their results."""
     out: list[Message] = []
     for message in messages:
         before = out[-1] if out else None
-        if before is not None and before.role is message.role is Role.USER and _brings_result(message) and _brings_result(before):
-            out[-1] = Message(Role.USER, [*before.blocks, *message.blocks], message.name)
+        if before is not None and before.role is message.role is Role.USER and (_brings_result(message) or _brings_result(before)):
+            out[-1] = Message(Role.USER, [*before.blocks, *message.blocks])
         else:
             out.append(message)
     return out
@@ -141,6 +141,8 @@ class _Encoder:
     def user(self, message: Message) -> None:
         results = [block for block in message.blocks if isinstance(block, ToolResult)]
         if results:
+            if not all(isinstance(block, ToolResult) for block in message.blocks[: len(results)]):
+                self.losses.add("coerced:tool_result_position", "tool results were moved to the front of their turn")
             for wire, result in self.ids.results(results, self.losses):
                 self.tool(wire, result)
         parts = self.moved

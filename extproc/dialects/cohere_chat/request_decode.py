@@ -13,6 +13,7 @@ from extproc.core.errors import BadRequestError
 from extproc.core.ir import JSON, Block, ForeignTool, Message, OutputFormat, Reasoning, Request, Role, Text, Tool, ToolChoice, ToolResult
 from extproc.core.losses import Losses
 from extproc.dialects.cohere_chat.messages_decode import decode_messages
+from extproc.dialects.cohere_chat.schema import complete
 from extproc.dialects.cohere_chat.wire import NAME, original_name, raw_json
 
 _TOOL = frozenset({"type", "function"})
@@ -63,8 +64,10 @@ def decode_request(body: JSON) -> Request:
     out.tools = _tools(_take(rest, "tools", list) or [], losses)
     if _take(rest, "strict_tools", bool):
         for tool in out.tools:
-            if isinstance(tool, Tool):
+            if isinstance(tool, Tool) and complete(tool.parameters):
                 tool.strict = True
+            else:
+                losses.add("dropped:strict", "others take it only of closed schemas that require all they have")
     out.tool_choice = _choice(rest)
     out.output = _output(rest, losses)
     out.reasoning = _thinking(rest, losses)

@@ -72,13 +72,33 @@ def fitted(schema: JSON, depth: int = 0) -> JSON:
     return out if changed else schema
 
 
+def complete(schema: JSON) -> bool:
+    """Is every object in it closed, and every property required? OpenAI refuses a strict tool with any other schema."""
+    if not isinstance(schema, dict):
+        return False
+    left: list[JSON] = [schema]
+    while left:
+        one = left.pop()
+        if isinstance(one, list):
+            left += one
+        elif isinstance(one, dict):
+            properties = one.get("properties")
+            named = properties.keys() if isinstance(properties, dict) else set()
+            required = one.get("required")
+            wanted = set(map(str, required)) if isinstance(required, list) else set()
+            if one.get("type") == "object" and (one.get("additionalProperties") is not False or named != wanted):
+                return False
+            left += _inner(one)
+    return True
+
+
 def enforceable(schema: JSON) -> bool:
     """Is it an object that is enforced as a whole: does every object in it require something?"""
     return isinstance(schema, dict) and schema.get("type") == "object" and _requires(schema)
 
 
 def _requires(schema: JSON) -> bool:
-    left = [schema]
+    left: list[JSON] = [schema]
     while left:
         one = left.pop()
         if isinstance(one, list):
@@ -86,8 +106,14 @@ def _requires(schema: JSON) -> bool:
         elif isinstance(one, dict):
             if one.get("type") == "object" and not one.get("required"):
                 return False
-            for name in _MAPS:
-                inner = one.get(name)
-                left += inner.values() if isinstance(inner, dict) else ()
-            left += [one[name] for name in (*_LISTS, "items") if name in one]
+            left += _inner(one)
     return True
+
+
+def _inner(schema: dict[str, JSON]) -> list[JSON]:
+    """The schemas inside a schema."""
+    found = [schema[name] for name in (*_LISTS, "items") if name in schema]
+    for name in _MAPS:
+        inner = schema.get(name)
+        found += inner.values() if isinstance(inner, dict) else ()
+    return found
