@@ -1,7 +1,7 @@
 """The name that the client asked for in place of the provider's, in answers of the client's own dialect: a switch, off by default.
 
 Translated answers are written with the right name at once; here only the one member is edited in the provider's bytes. A stream is edited event by
-event, and nothing of it is held back but the line that is not whole yet (Gemini's array: until the comma behind an event has come).
+event, and nothing of it is held back but the line that is not whole yet; in Gemini's array every event ends its line.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from extproc.core.dialect import Ask, Facts, Reply
 from extproc.core.errors import STATUS, ApiError, ErrorKind
 from extproc.core.framing import sse
-from extproc.core.ir import BlockDelta, BlockStart, End, Event, Finish, FinishReason, MessageStart, StreamError, Text
+from extproc.core.ir import BlockDelta, BlockStart, BlockStop, End, Event, Finish, FinishReason, MessageStart, StreamError, Text, ToolCall
 from extproc.dialects.catalog import DIALECTS
 from extproc.dialects.gemini import GEMINI
 from extproc.stages import pipes, upstream
@@ -185,7 +185,7 @@ def _responses_answer(*output: dict[str, Any]) -> bytes:
 
 def test_a_chat_session_with_encrypted_reasoning_served_by_openai() -> None:
     """What OpenAI encrypted comes back to it, in front of the call that it led to, and goes nowhere else."""
-    reasoning = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAAAABlbmNyeXB0ZWQ="}
+    reasoning: dict[str, Any] = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAAAABlbmNyeXB0ZWQ="}
     call = {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "weather", "arguments": '{"city":"Oslo"}', "status": "completed"}
     text = {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed"}
     last = text | {"content": [{"type": "output_text", "text": "Cold.", "annotations": []}]}
@@ -406,3 +406,19 @@ def test_one_word_of_a_list_is_asked_for() -> None:
     assert [b.text for m in request.messages[:2] for b in m.blocks if isinstance(b, Text)][1].endswith('["good","bad"]')
     assert [loss.code for loss in request.losses] == ["coerced:response_format"]
     assert not GEMINI.needs(body)
+
+
+def test_every_event_of_an_array_is_a_whole_line_at_once() -> None:
+    """So that a reader of lines, and the one that renames models on the way, has no reason to wait for the next."""
+    call = events(BlockStop(0), BlockStart(1, ToolCall("c", "f")), BlockDelta(1, '{\n"a":\r\n1}'), BlockStop(1))
+    encoder = GEMINI.stream_encoder(ARRAY)
+    lines = [out for event in call if (out := encoder.encode(event))]
+    assert [line.lstrip(b"[,\n")[:14] for line in lines] == [b"", b'{"candidates":', b'{"candidates":']
+    for line in lines[1:]:
+        assert orjson.loads(line.strip(b",\n"))
+        assert line.endswith(b"}\n")
+        assert line.strip(b",\n").count(b"\n") == 0
+    out, _ = _watched(b'data: {"candidates":[{\ndata: "content":{"parts":[{"text":"a"}]}}]}\n\n')
+    assert out.startswith(b'[{"candidates":[{ "content"')
+    observer = GEMINI.stream_observer(hide_usage=False, form="array")
+    assert observer.feed(sse(orjson.dumps(_ONE))).endswith(b"}\n")

@@ -95,8 +95,17 @@ class JSONArrayParser:
                     return whole
 
 
+_ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
+
+
+def one_line(raw: bytes) -> bytes:
+    """JSON without line ends: they can only stand between its words."""
+    return raw.translate(_ONE_LINE) if b"\n" in raw or b"\r" in raw else raw
+
+
 class JSONArrayWriter:
-    """Objects to one array. The bracket goes out with the first call, whatever comes then."""
+    """Objects to one array, each on a line of its own that is whole when the object is. The bracket goes out with the first call, whatever comes
+    then."""
 
     __slots__ = ("_empty", "_opened")
 
@@ -113,7 +122,7 @@ class JSONArrayWriter:
 
     def add(self, raw: bytes) -> bytes:
         """`raw` is one object."""
-        out = self.open() + raw if self._empty else SEPARATOR + raw
+        out = b"%b%b\n" % (self.open() if self._empty else SEPARATOR, one_line(raw))
         self._empty = False
         return out
 

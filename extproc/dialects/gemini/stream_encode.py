@@ -33,12 +33,10 @@ from extproc.core.ir import (
 from extproc.core.losses import Losses
 from extproc.core.usage import Usage
 from extproc.dialects.gemini.errors import encode_stream_error
-from extproc.dialects.gemini.json_array import JSONArrayWriter
+from extproc.dialects.gemini.json_array import JSONArrayWriter, one_line
 from extproc.dialects.gemini.response import answer_part, finish_members, prompt_feedback
 from extproc.dialects.gemini.signature import Carried
 from extproc.dialects.gemini.wire import ARRAY, VENDOR, usage_out
-
-_ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
 
 
 class GeminiStreamEncoder:
@@ -147,12 +145,8 @@ class GeminiStreamEncoder:
         chunk["modelVersion"] = self._model
         chunk["responseId"] = self._id
         raw = orjson.dumps(chunk)
-        if self._array is not None:
-            return self._array.add(raw)
-        if b"\n" in raw or b"\r" in raw:
-            # white space between the tool arguments that a model wrote; in an event it would end the line
-            raw = raw.translate(_ONE_LINE)
-        return sse(raw)
+        # tool arguments are as the model wrote them, and may hold line ends
+        return sse(one_line(raw)) if self._array is None else self._array.add(raw)
 
     def _end(self) -> bytes:
         self._done = True
