@@ -91,6 +91,8 @@ def check_responses_stream(raw: bytes) -> dict[str, Any] | None:
 def _follow(said: dict[str, Any], items: dict[int, dict[str, Any]]) -> None:
     """Items are added in order, and done once, with exactly what their deltas said."""
     kind, place = said["type"], said.get("output_index")
+    if place is None:
+        return
     if kind == "response.output_item.added":
         assert place == len(items)
         items[place] = {"id": said["item"]["id"], "text": {}}
@@ -104,7 +106,7 @@ def _follow(said: dict[str, Any], items: dict[int, dict[str, Any]]) -> None:
         texts += [item[name] for name in ("arguments", "input") if name in item]
         if known["text"]:
             assert ["".join(known["text"][part]) for part in sorted(known["text"])] == texts
-    elif place is not None:
+    else:
         assert said["item_id"] == items[place]["id"]
         if kind.endswith(".delta"):
             items[place]["text"].setdefault(said.get("content_index", said.get("summary_index", 0)), []).append(said["delta"])

@@ -15,11 +15,13 @@ from extproc.core.errors import ApiError
 from extproc.core.ir import JSON, Loss, Request, Response
 from extproc.core.observe import DecodingObserver
 from extproc.core.operation import Operation
+from extproc.core.tool_names import misfits
 from extproc.dialects.openai_responses import needs, request_decode, request_encode, response_decode, response_encode, splice
 from extproc.dialects.openai_responses.errors import encode_stream_error
 from extproc.dialects.openai_responses.response_object import echo
 from extproc.dialects.openai_responses.stream_decoder import ResponsesStreamDecoder
 from extproc.dialects.openai_responses.stream_encoder import ResponsesStreamEncoder
+from extproc.dialects.openai_responses.tools import own_names
 from extproc.dialects.openai_responses.wire import NAME
 
 
@@ -36,7 +38,7 @@ class OpenAIResponses:
         return needs.needs(body)
 
     def wishes(self, body: JSON) -> Wishes:
-        return Wishes(echo=echo(body))
+        return Wishes(echo=echo(body), tool_names=misfits(own_names(body)))
 
     def decode_request(self, body: JSON, ask: Ask = NO_ASK) -> Request:  # noqa: ARG002 - everything is in the body
         return request_decode.decode_request(body)

@@ -13,6 +13,7 @@ from extproc.core.dialect import Facts
 from extproc.core.errors import UntranslatableError
 from extproc.core.ir import JSON, Block, Document, Foreign, Image, Message, Refusal, Role, Text, Thinking, ToolCall, ToolResult
 from extproc.core.losses import Losses
+from extproc.core.tool_names import wire_name
 from extproc.dialects.openai_responses.content import document_part, image_part
 from extproc.dialects.openai_responses.wire import NAME, minted_id, state
 
@@ -142,7 +143,7 @@ class _Encoder:
             self.losses.add("signature:foreign", f"minted by {block.opaque.vendor[:64]}")
         if block.cache is not None:
             self.losses.add("dropped:cache_control", "tool calls")
-        self.out.append({"type": "function_call", "call_id": call_id(block.id), "name": block.name, "arguments": block.arguments or "{}"})
+        self.out.append({"type": "function_call", "call_id": call_id(block.id), "name": wire_name(block.name), "arguments": block.arguments or "{}"})
 
     def marks(self, block: Text) -> None:
         """What a text block carries besides its text."""

@@ -16,6 +16,7 @@ from extproc.core.dialect import Encoded, Facts
 from extproc.core.errors import UntranslatableError
 from extproc.core.ir import JSON, ForeignTool, OutputFormat, Reasoning, Request, Tool, ToolChoice
 from extproc.core.losses import Losses
+from extproc.core.tool_names import wire_name
 from extproc.dialects.openai_responses.items_encode import encode_items
 from extproc.dialects.openai_responses.request_decode import ENCRYPTED, KNOBS
 from extproc.dialects.openai_responses.wire import MINTING, NAME
@@ -81,7 +82,7 @@ def _tool(tool: Tool | ForeignTool, facts: Facts, losses: Losses) -> JSON:
     if tool.cache is not None:
         losses.add("dropped:cache_control", "tools")
     # a schema that is not said to be strict is made so by the API, which changes what the model may leave out
-    out: dict[str, JSON] = {"type": "function", "name": tool.name, "strict": tool.strict is True}
+    out: dict[str, JSON] = {"type": "function", "name": wire_name(tool.name), "strict": tool.strict is True}
     if tool.strict and "no_strict_tools" in facts.quirks:
         losses.add("dropped:strict", "tools")
         out["strict"] = False
@@ -93,13 +94,14 @@ def _tool(tool: Tool | ForeignTool, facts: Facts, losses: Losses) -> JSON:
 
 def _choice(choice: ToolChoice, facts: Facts, body: dict[str, JSON], losses: Losses) -> JSON:
     if choice.mode == "tool":
-        return {"type": "function", "name": choice.name}
+        return {"type": "function", "name": wire_name(choice.name or "")}
     if choice.allowed is None or choice.mode == "none":
         return choice.mode
+    allowed = [wire_name(name) for name in choice.allowed]
     if facts.vendor == "openai":
-        return {"type": "allowed_tools", "mode": choice.mode, "tools": [{"type": "function", "name": name} for name in choice.allowed]}
+        return {"type": "allowed_tools", "mode": choice.mode, "tools": [{"type": "function", "name": name} for name in allowed]}
     # the same to the model: it sees only the tools that it may call
-    body["tools"] = [tool for tool in body["tools"] if tool.get("name") in choice.allowed] or body["tools"]
+    body["tools"] = [tool for tool in body["tools"] if tool.get("name") in allowed] or body["tools"]
     losses.add("coerced:allowed_tools", "the other tools are left out")
     return choice.mode
 

@@ -16,7 +16,7 @@ from extproc.dialects.openai_responses.wire import NAME
 def encode_response(response: Response, reply: Reply) -> tuple[bytes, list[Loss]]:
     """(the `response` object, its losses)."""
     losses = Losses()
-    output = encode_output(response.blocks, Items(response.id or reply.id, called(reply.echo.get("tools"))), losses)
+    output = encode_output(response.blocks, Items(response.id or reply.id, called(reply.echo.get("tools")), losses), losses)
     refused = any(isinstance(block, Refusal) for block in response.blocks)
     ending = encode_ending(response.finish, response.stop_sequence, response.finish_detail, refused=refused, losses=losses)
     body = response_object(

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from extproc.core import carrier
 from extproc.core.dialect import Reply
 from extproc.core.ir import JSON, Image, Thinking, ToolCall
+from extproc.core.losses import Losses
 from extproc.dialects.openai_responses.tools import Called, custom_input
 from extproc.dialects.openai_responses.wire import minted_id, slot
 
@@ -76,13 +77,19 @@ def response_object(reply: Reply, answer: str, created: int | None, status: str,
 
 
 class Items:
-    """Makes output items. Items of one answer get ids that follow from the answer's and their place."""
+    """Makes output items. Items of one answer get ids that follow from the answer's and their place.
 
-    __slots__ = ("_answer", "_names")
+    Two calls of one answer never share an id, which some vendors give them: clients, the SDK among them, tell calls apart by it.
+    """
 
-    def __init__(self, answer: str, names: Mapping[str, Called]) -> None:
+    __slots__ = ("_answer", "_losses", "_names", "_places")
+
+    def __init__(self, answer: str, names: Mapping[str, Called], losses: Losses) -> None:
         self._answer = answer
         self._names = names
+        self._losses = losses
+        self._places: dict[str, int] = {}
+        """Where a call id stands."""
 
     def id(self, prefix: str, place: int) -> str:
         return minted_id(prefix, self._answer, place)
@@ -101,7 +108,11 @@ class Items:
     def call(self, place: int, call: ToolCall, status: str = "completed") -> dict[str, JSON]:
         """A function's or a custom tool's call. The call's own signature rides in its id."""
         known = self._names.get(call.name) or Called(call.name)
-        call_id = carrier.join(call.id, call.opaque, [])
+        call_id = call.id
+        if self._places.setdefault(call_id, place) != place:
+            call_id = f"{call_id}_{place}"
+            self._losses.add("coerced:tool_id", "two calls of one answer had the same")
+        call_id = carrier.join(call_id, call.opaque, [])
         named: dict[str, JSON] = {"call_id": call_id, "name": known.name}
         if known.namespace is not None:
             named["namespace"] = known.namespace

@@ -283,7 +283,7 @@ class ResponsesStreamDecoder:
 
     def _text(self, event: dict[str, JSON], out: list[Event]) -> None:
         delta = event.get("delta")
-        item = self._items.get(event.get("output_index")) or self._item(event, "message")
+        item = self._item(event, "message")
         if not isinstance(delta, str) or not delta or item.done:
             return
         if event.get("logprobs"):

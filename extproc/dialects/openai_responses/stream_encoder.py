@@ -95,7 +95,7 @@ class ResponsesStreamEncoder:
     def __init__(self, reply: Reply) -> None:
         self._reply = reply
         self._losses = Losses()
-        self._items = Items(reply.id, {})
+        self._items = Items(reply.id, {}, self._losses)
         self._answer = ""
         self._created: int | None = None
         self._sequence = 0
@@ -159,7 +159,7 @@ class ResponsesStreamEncoder:
             return
         self._started = True
         self._answer, self._created = answer, created
-        self._items = Items(answer or self._reply.id, called(self._reply.echo.get("tools")))
+        self._items = Items(answer or self._reply.id, called(self._reply.echo.get("tools")), self._losses)
         begun = response_object(self._reply, answer, created, "in_progress")
         for kind in ("response.created", "response.in_progress"):
             self._say(out, kind, response=begun)
@@ -191,6 +191,9 @@ class ResponsesStreamEncoder:
     def _start(self, event: BlockStart, out: list[bytes]) -> None:
         self._begin(out)
         self._tell(out)
+        before = self._blocks.pop(event.index, None)
+        if before is not None:
+            self._stop(before, None, out)
         block = event.block
         known = _Open(block)
         match block:
@@ -264,7 +267,8 @@ class ResponsesStreamEncoder:
         if isinstance(block, ToolCall):
             self._stop_call(known, block, sealed, out)
         elif isinstance(block, Thinking):
-            self._stop_thought(known, replace(block, text="".join(known.texts), opaque=sealed or block.opaque), out)
+            text = "".join(known.texts)
+            self._stop_thought(known, Thinking(text, sealed or block.opaque, redacted=block.redacted and not text), out)
         else:
             if sealed is not None:
                 self._losses.add("dropped:signature", "on text: the format has no place for it")
@@ -324,7 +328,8 @@ class ResponsesStreamEncoder:
         if known.place < 0:
             if thought.opaque is None:
                 return
-            self._item(known, {"type": "reasoning", "summary": []}, "rs", out)
+            item = self._items.reasoning(len(self._output), thought)
+            self._item(known, {"id": item["id"], "type": "reasoning", "summary": []}, "rs", out)
         else:
             at = {**self._at(known), "summary_index": 0}
             self._say(out, "response.reasoning_summary_text.done", **at, text=thought.text)

@@ -8,8 +8,6 @@ Reference: https://platform.openai.com/docs/api-reference/responses/create, `too
 
 from __future__ import annotations
 
-import hashlib
-import re
 from typing import Literal, NamedTuple
 
 import orjson
@@ -17,6 +15,7 @@ import orjson
 from extproc.core.errors import BadRequestError
 from extproc.core.ir import JSON, ForeignTool, Tool, ToolChoice
 from extproc.core.losses import Losses
+from extproc.core.tool_names import wire_name
 from extproc.dialects.openai_responses.wire import NAME
 
 _FUNCTION = frozenset({"type", "name", "description", "parameters", "strict"})
@@ -24,9 +23,6 @@ _CUSTOM = frozenset({"type", "name", "description", "format"})
 _NAMESPACE = frozenset({"type", "name", "description", "tools"})
 _OWN = ("function", "custom")
 _MODES: dict[str, Literal["auto", "none", "required"]] = {"auto": "auto", "none": "none", "required": "required"}
-_UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
-_MAX_NAME = 64
-"""Characters of a function's name that every vendor takes."""
 _INPUT: JSON = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"], "additionalProperties": False}
 
 
@@ -34,8 +30,7 @@ def flat_name(namespace: JSON, name: str) -> str:
     """The name of a namespace's tool where there are no namespaces. OpenAI calls a function's own the namespace of one that was found by a search."""
     if not isinstance(namespace, str) or namespace in ("", name):
         return name
-    whole = _UNSAFE.sub("_", f"{namespace}{'' if namespace.endswith('__') else '__'}{name}")
-    return whole if len(whole) <= _MAX_NAME else whole[: _MAX_NAME - 9] + "_" + hashlib.sha256(whole.encode()).hexdigest()[:8]
+    return wire_name(f"{namespace}{'' if namespace.endswith('__') else '__'}{name}")
 
 
 class Called(NamedTuple):
@@ -70,6 +65,12 @@ def is_own(tool: JSON) -> bool:
         return tool.get("type", "function") in _OWN
     inner = tool.get("tools")
     return isinstance(inner, list) and all(isinstance(t, dict) and t.get("type") in _OWN for t in inner)
+
+
+def own_names(body: JSON) -> list[JSON]:
+    """The names of the application's own tools outside namespaces. Total."""
+    tools = body.get("tools") if isinstance(body, dict) else None
+    return [tool.get("name") for tool in tools if isinstance(tool, dict) and is_own(tool)] if isinstance(tools, list) else []
 
 
 def decode_tools(raw: list[JSON], losses: Losses) -> list[Tool | ForeignTool]:
