@@ -136,6 +136,7 @@ _GOOGLE_METHODS: dict[str, Asked] = {
     "countTokens": Asked("gemini_count_tokens", stream=False),
     "embedContent": Asked("gemini_embeddings", stream=False),
     "batchEmbedContents": Asked("gemini_embeddings", stream=False, form="batch"),
+    "predict": Asked("vertex_embeddings", stream=False),
 }
 _GOOGLE_MODEL = re.compile(r"/v1(?:alpha|beta)/models/(.+)")
 
@@ -161,10 +162,13 @@ _SDK_HEADERS = (
     (GEMINI, "x-goog-api-client"),
     (BEDROCK, "amz-sdk-invocation-id"),
 )
+_MISTRAL = "mistral"
+"""A word of the user agent of Mistral's SDKs, and the form of their dialect: OpenAI's, but for the pieces of tool calls."""
 _RELATED = {
     "anthropic_count_tokens": ANTHROPIC,
     "gemini_count_tokens": GEMINI,
     "gemini_embeddings": GEMINI,
+    "vertex_embeddings": GEMINI,
     "bedrock_count_tokens": BEDROCK,
     "cohere_embeddings": COHERE,
     "cohere_rerank": COHERE,
@@ -209,6 +213,8 @@ def find(method: str, target: str, headers: Headers, passthrough: Sequence[Passt
         asked = served.asked
         if not asked.dialect:
             asked = replace(asked, dialect=guess_dialect(path, headers))
+        elif asked.dialect == OPENAI and _MISTRAL in headers.get("user-agent", ""):
+            asked = replace(asked, form=_MISTRAL)
         return asked if asked.query or asked.own is not None else replace(asked, query=kept_query(query))
     for entry in passthrough:
         if _matches(entry.path, path):

@@ -64,6 +64,7 @@ PATHS: list[tuple[str, Asked]] = [
     ("/v1beta/models/a%2Fb%3Ac:countTokens", Asked("gemini_count_tokens", model="a/b:c", stream=False)),
     ("/v1beta/models/org/name:embedContent", Asked("gemini_embeddings", model="org/name", stream=False)),
     ("/v1beta/models/e:batchEmbedContents", Asked("gemini_embeddings", model="e", stream=False, form="batch")),
+    ("/v1/projects/p/locations/l/publishers/google/models/e:predict", Asked("vertex_embeddings", model="e", stream=False)),
     (
         "/v1/projects/p/locations/eu/publishers/google/models/gemini-x:generateContent?%24alt=json%3Benum-encoding%3Dint",
         Asked("gemini", model="gemini-x", stream=False, query="%24alt=json%3Benum-encoding%3Dint"),
@@ -124,7 +125,7 @@ def test_our_own_answers(path: str, headers: dict[str, str], own: Own, dialect: 
         ("GET", "/v1/responses", {}, ErrorKind.METHOD_NOT_ALLOWED),
         ("GET", "/v1beta/models/x:generateContent", {}, ErrorKind.METHOD_NOT_ALLOWED),
         ("DELETE", "/v1/models/x", {}, ErrorKind.METHOD_NOT_ALLOWED),
-        ("POST", "/v1beta/models/x:predict", {}, ErrorKind.METHOD_NOT_ALLOWED),
+        ("POST", "/v1beta/models/x:generateAnswer", {}, ErrorKind.METHOD_NOT_ALLOWED),
         ("POST", "/model/x/invoke", {}, ErrorKind.NOT_FOUND),
         ("POST", "/v1/files", {}, ErrorKind.NOT_FOUND),
         ("POST", "/openai/deployments/x/models", {}, ErrorKind.NOT_FOUND),
