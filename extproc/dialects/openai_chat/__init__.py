@@ -14,7 +14,7 @@ from extproc.core.errors import ApiError
 from extproc.core.ir import JSON, Loss, Request, Response
 from extproc.core.operation import Operation
 from extproc.dialects.openai_chat import needs, request_decode, request_encode, response, splice
-from extproc.dialects.openai_chat.content import NAME
+from extproc.dialects.openai_chat.content import MISTRAL, NAME
 from extproc.dialects.openai_chat.errors import encode_stream_error
 from extproc.dialects.openai_chat.observer import ChatObserver
 from extproc.dialects.openai_chat.stream_decoder import ChatStreamDecoder
@@ -60,8 +60,8 @@ class OpenAIChat:
     def stream_encoder(self, reply: Reply) -> ChatStreamEncoder:
         return ChatStreamEncoder(reply)
 
-    def stream_observer(self, *, hide_usage: bool, form: str = "") -> ChatObserver:  # noqa: ARG002 - the format has one form
-        return ChatObserver(hide_usage=hide_usage)
+    def stream_observer(self, *, hide_usage: bool, form: str = "") -> ChatObserver:
+        return ChatObserver(hide_usage=hide_usage, whole_calls=form == MISTRAL)
 
     def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
         return openai_errors.decode_error(status, headers, body)

@@ -12,6 +12,8 @@ from extproc.core.errors import BadRequestError, UntranslatableError
 from extproc.core.ir import JSON, Audio, Block, Document, Foreign, Image, Opaque, Refusal, Source, Text, Thinking, Video
 
 NAME = "openai_chat"
+MISTRAL = "mistral"
+"""The form of `Ask` for clients of Mistral's SDK."""
 VENDOR = "mistral"
 """Who signs `thinking` parts."""
 

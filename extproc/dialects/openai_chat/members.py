@@ -27,7 +27,7 @@ OPENAI = _SHARED | _names(
 )
 """The published request of OpenAI."""
 
-_TAKES: dict[str, frozenset[str]] = {
+TAKES: dict[str, frozenset[str]] = {
     "mistral_members": _SHARED
     | _names(
         "max_tokens random_seed metadata min_tokens repetition_penalty top_k logprobs top_logprobs prompt_logprobs top_prompt_logprobs prediction"
@@ -51,7 +51,7 @@ _VENDORS = _names(
     " search_mode search_domain_filter search_recency_filter return_images return_related_questions guided_json guided_regex guided_choice"
     " guided_grammar structured_outputs grammar json_schema cache_prompt context_length_exceeded_behavior safety_model echo deferred"
 )
-KNOWN = OPENAI.union(_VENDORS, *_TAKES.values())
+KNOWN = OPENAI.union(_VENDORS, *TAKES.values())
 """Every member that is documented somewhere."""
 
 _REFUSED = {
@@ -131,7 +131,7 @@ def _family(facts: Facts) -> str:
 @lru_cache(maxsize=1024)
 def taken(facts: Facts) -> frozenset[str] | None:
     """All top-level members that the vendor takes, where it refuses others; None where it ignores what it does not know."""
-    listed = next((names for quirk, names in _TAKES.items() if quirk in facts.quirks), None)
+    listed = next((names for quirk, names in TAKES.items() if quirk in facts.quirks), None)
     return OPENAI if listed is None and facts.vendor == "openai" and "max_tokens" not in facts.quirks else listed
 
 

@@ -59,7 +59,8 @@ def splice_request(raw: bytes, body: JSON, facts: Facts) -> Encoded:
     if "tools" in layout.members and "tools" not in edits:
         _set(edits, "tools", splice_tools(raw, layout.members["tools"], body, facts, losses, exact=exact))
     out = jsonedit.splice(raw, edits, layout)
-    return Encoded(_stripped(out, losses) if own_state else out, PATH, losses=losses)
+    # what the messages could take back they have; results still have the state in their ids
+    return Encoded(carrier.strip(out) if own_state else out, PATH, losses=losses)
 
 
 def _stripped(raw: bytes, losses: Losses) -> bytes:

@@ -186,6 +186,8 @@ class _One:
             encoded = encode_messages(request.messages, self.facts, losses)
         except ApiError:
             # what cannot be said in another way goes as it is: the provider judges it
+            if carried:
+                self.losses.add("signature:foreign", "in the ids of tool calls of a message that cannot be read")
             return None
         for loss in (*request.losses, *losses):
             self.losses.add(loss.code, loss.detail)

@@ -2,7 +2,8 @@
 
 `[DONE]` comes only on `End` behind a `Finish`: a truncated answer must not look whole. Signed thoughts ride in the id of the call that they
 led to (see `core.carrier`), so a thought's text is kept until then. A call's own signature may come only with its `BlockStop`, but its id
-goes first: so a call is held back until its second piece of arguments. Vendors that sign calls send them whole.
+goes first: so a call is held back until its second piece of arguments. Vendors that sign calls send them whole. Mistral sends every call whole, and its
+SDK refuses a piece without a name: its clients (form "mistral") get each call in one piece.
 Reference: https://platform.openai.com/docs/api-reference/chat-streaming
 """
 
@@ -39,7 +40,7 @@ from extproc.core.ir import (
 )
 from extproc.core.losses import Losses
 from extproc.core.usage import Usage
-from extproc.dialects.openai_chat.content import NAME, image_part
+from extproc.dialects.openai_chat.content import MISTRAL, NAME, image_part
 from extproc.dialects.openai_chat.errors import encode_stream_error
 from extproc.dialects.openai_chat.usage import COERCED, encode_finish, encode_usage
 
@@ -78,6 +79,7 @@ class ChatStreamEncoder:
         "_tail",
         "_thought",
         "_usage",
+        "_whole",
     )
 
     def __init__(self, reply: Reply) -> None:
@@ -90,6 +92,7 @@ class ChatStreamEncoder:
         self._usage: Usage | None = None
         self._thought = self._refused = self._started = self._finished = self._over = False
         self._head = b""
+        self._whole = reply.form == MISTRAL
         self._tail = b',"usage":null}\n\n' if reply.include_usage else b"}\n\n"
 
     @property
@@ -178,6 +181,8 @@ class ChatStreamEncoder:
             known.texts.append(block.arguments)
         if self._reply.functions and known.place:
             self._losses.add("dropped:parallel_tool_calls", "the older form has one call at a time")
+        if self._whole:
+            return b""
         self._held = known
         return self._tell() if block.opaque is not None else b""
 
@@ -195,7 +200,8 @@ class ChatStreamEncoder:
         else:
             ident = carrier.join(call.id, known.opaque, self._signed)
             self._signed = []
-            first = {"tool_calls": [{"index": known.place, "id": ident, "type": "function", "function": {"name": call.name, "arguments": ""}}]}
+            said, text = (text, "") if self._whole else ("", text)
+            first = {"tool_calls": [{"index": known.place, "id": ident, "type": "function", "function": {"name": call.name, "arguments": said}}]}
         out = self._say(orjson.dumps(first))
         return out + self._arguments(known, text) if text else out
 
@@ -210,7 +216,7 @@ class ChatStreamEncoder:
             known.texts = known.texts or [""]
             return self._arguments(known, text)
         known.texts.append(text)
-        return self._tell() if len(known.texts) > 1 else b""
+        return self._tell() if len(known.texts) > 1 and not self._whole else b""
 
     def _text(self, known: _Block, shown: str, text: str) -> bytes:
         if known.kind is Thinking:
@@ -241,6 +247,7 @@ class ChatStreamEncoder:
             if not known.told:
                 known.opaque = opaque
                 known.texts = known.texts or ["{}"]
+                self._held = known
                 return self._tell()
             if event.opaque is not None and event.opaque != known.opaque:
                 self._losses.add("dropped:signature", "it came behind the id that would carry it")
@@ -255,6 +262,10 @@ class ChatStreamEncoder:
             return b""
         self._finished = True
         told = self._tell()
+        for known in self._blocks.values() if self._whole else ():
+            if known.kind is ToolCall and not known.told:
+                self._held = known
+                told += self._tell()
         if self._signed:
             self._losses.add("dropped:signature", "thoughts that no tool call follows")
         if event.reason in COERCED:
