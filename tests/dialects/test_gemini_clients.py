@@ -293,7 +293,7 @@ def _golden_streams() -> list[tuple[str, bytes]]:
 
 
 @pytest.mark.parametrize("size", [1, 7, 100_000])
-def test_an_array_says_what_the_events_say(size: int) -> None:
+def test_point_41_an_array_says_what_the_events_say(size: int) -> None:
     whole = 0
     for source, raw in _golden_streams():
         outs = []
@@ -381,7 +381,7 @@ def test_same_dialect_that_fails_is_left_open(raw: bytes, said: bytes) -> None:
 # what clients may ask for
 
 
-def test_numbers_for_enums() -> None:
+def test_point_43_numbers_for_enums() -> None:
     """`$alt=json;enum-encoding=int`: clients built on Google's REST transport write numbers; their parser, protobuf's, reads names as well."""
     body = {
         "contents": [{"parts": [{"text": "q"}]}],
