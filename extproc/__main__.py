@@ -13,6 +13,7 @@ COMMANDS = {
     "demo": ("extproc.commands.demo", "see it work: simulators, Envoy and the server, no keys and no network"),
     "up": ("extproc.commands.up", "run Envoy and the server for a registry"),
     "serve": ("extproc.commands.serve", "run the ext_proc server alone (the sidecar's container)"),
+    "tokens": ("extproc.commands.tokens", "keep the access tokens of Google Cloud and Microsoft Entra ID fresh (a process of its own)"),
     "render": ("extproc.commands.render", "write Envoy's files for a registry"),
     "check": ("extproc.commands.check", "validate a registry and the Envoy configuration that it gives"),
     "explain": ("extproc.commands.explain", "show what would be sent for a request, without sending it"),

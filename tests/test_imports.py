@@ -12,12 +12,13 @@ ROOT = Path(__file__).resolve().parent.parent / "extproc"
 ALLOWED: dict[str, set[str]] = {
     "core": {"core"},
     "dialects": {"core", "dialects"},
-    "providers": {"core"},
+    "providers": {"core", "providers"},
     "registry": {"core", "providers", "registry"},
     "routing": {"core", "registry", "routing"},
     "telemetry": {"core", "telemetry"},
     "stages": {"core", "registry", "routing", "stages", "telemetry"},
     "envoyconfig": {"core", "providers", "registry", "envoyconfig"},
+    "tokens": {"core", "registry", "tokens"},
     "simulator": {"simulator"},
     "edge": {"core", "edge", "registry", "routing", "stages", "telemetry", "envoyconfig", "dialects", "providers"},
 }
