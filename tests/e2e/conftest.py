@@ -30,7 +30,8 @@ def registry_text(sims: Mapping[str, Simulator], directory: Path) -> str:
     for name, sim in sims.items():
         kind, path = KINDS[sim.dialect]
         providers.append(f'  {name}: {{kind: {kind}, url: "{sim.url}{path}", credential: {{file: {directory}/keys/{name}}}, envoy: {_NO_EJECTION}}}')
-        targets.append(f"  {name}: {{provider: {name}, model: {MODELS[sim.dialect]}}}")
+        api = ", api: chat" if kind == "openai" else ""
+        targets.append(f"  {name}: {{provider: {name}, model: {MODELS[sim.dialect]}{api}}}")
         # pairs: nothing is meant to be slow, so a busy machine has time
         models.append(f"  {name}: {{targets: [{name}], timeouts: {{unary_attempt: 20s, first_token: 20s, stall: 20s, deadline: 25s}}}}")
         models += [f"  {name}-{other}: {{targets: [{name}, {other}]}}" for other in sims if other != name]

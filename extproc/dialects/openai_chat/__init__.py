@@ -42,7 +42,13 @@ class OpenAIChat:
     def encode_request(self, request: Request, facts: Facts) -> Encoded:
         return request_encode.encode_request(request, facts)
 
-    def splice_request(self, raw: bytes, body: JSON, facts: Facts, ask: Ask) -> Encoded:  # noqa: ARG002 - everything is in the body
+    def splice_request(self, raw: bytes, body: JSON, facts: Facts, ask: Ask) -> Encoded:
+        """Mistral's clients have members of their own down to the single call, so for other vendors theirs is another dialect after all."""
+        if ask.form == MISTRAL and "mistral_members" not in facts.quirks:
+            request = request_decode.decode_request(body)
+            encoded = request_encode.encode_request(request, facts)
+            encoded.losses = request.losses + encoded.losses
+            return encoded
         return splice.splice_request(raw, body, facts)
 
     def decode_response(self, body: bytes) -> Response:

@@ -2,8 +2,8 @@
 
 `[DONE]` comes only on `End` behind a `Finish`: a truncated answer must not look whole. Signed thoughts ride in the id of the call that they
 led to (see `core.carrier`), so a thought's text is kept until then. A call's own signature may come only with its `BlockStop`, but its id
-goes first: so a call is held back until its second piece of arguments. Vendors that sign calls send them whole. Mistral sends every call whole, and its
-SDK refuses a piece without a name: its clients (form "mistral") get each call in one piece.
+goes first: so a call is held back until its second piece of arguments. Vendors that sign calls send them whole. Mistral sends every call
+whole, and its SDK refuses a piece without a name: its clients (form "mistral") get each call in one piece.
 Reference: https://platform.openai.com/docs/api-reference/chat-streaming
 """
 
