@@ -1,7 +1,7 @@
 """`extproc explain`: what would happen to a request, offline: candidates, exclusions, the chain, and each attempt's exact upstream request.
 
 It runs the stages' own code (the route stage, and what the attempt stage builds a request with), so what it prints is what is sent. The credential is
-not known to it and is shown as the header that Envoy will add.
+not known to it and is shown as the header that Envoy will add. Bodies that are not JSON (forms, files) are summarised.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 import orjson
 
 from extproc.commands.arguments import UsageError
-from extproc.core import jsonedit
+from extproc.core import jsonedit, multipart
 from extproc.core.errors import ApiError
 from extproc.core.exchange import BodyEvent, Continue, HeadersEvent, Immediate, Kind, State
 from extproc.core.plan import NAMESPACE, clusters_of
@@ -29,18 +29,20 @@ from extproc.registry.load import load_registry
 from extproc.registry.types import Registry, Target
 from extproc.routing import chain
 from extproc.routing.health import Health
+from extproc.stages import bodies
 from extproc.stages.route import RouteExchange
 from extproc.stages.services import Services, Snapshots
-from extproc.stages.upstream import UpstreamRequest, build
+from extproc.stages.upstream import UpstreamRequest, build, via_of
 
 _SHOWN = 2000
 """Characters of a body that the text form prints."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("body", metavar="BODY.json", help="the client's request body; - for standard input")
+    parser.add_argument("body", metavar="BODY", nargs="?", help="the client's request body; - for standard input; none for a request without one")
     parser.add_argument("--registry", required=True, type=Path, metavar="FILE", help="the registry (YAML)")
     parser.add_argument("--path", metavar="PATH", help="the path that the client calls (default: guessed from the body)")
+    parser.add_argument("--method", default="POST", metavar="METHOD", help="the method that the client uses (default: POST)")
     parser.add_argument("--header", action="append", default=[], metavar="NAME:VALUE", help="a client's header; may be given several times")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="for weights inside a rank and pools of keys (default: 0)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
@@ -72,7 +74,7 @@ class RefusedError(Exception):
         self.message = message
 
 
-def explain(registry: Registry, raw: bytes, path: str | None, headers: Mapping[str, str], seed: int) -> dict[str, Any]:
+def explain(registry: Registry, raw: bytes, path: str | None, headers: Mapping[str, str], seed: int, method: str = "POST") -> dict[str, Any]:
     """The whole explanation as JSON. Raises `RefusedError` where the server would refuse the request."""
     day = datetime.now(UTC).date()
     services = Services(
@@ -85,24 +87,23 @@ def explain(registry: Registry, raw: bytes, path: str | None, headers: Mapping[s
         new_id=lambda: "explain",
         facts=lambda target, asked: facts_for(target, asked, day) if target.model == "*" else (target.facts, target.price),
     )
-    route, clusters = _routed(services, raw, path, headers)
+    if "content-type" not in headers and raw.startswith(b"--"):
+        # a form says its boundary in its first line
+        headers = {**headers, "content-type": f"{multipart.MULTIPART}; boundary={raw[2:74].splitlines()[0].decode('latin-1')}"}
+    route, clusters, own = _routed(services, raw, path, headers, method)
     plan = route.plan
-    assert plan is not None
-    model = registry.models[plan.model]
+    if plan is None:
+        return {"registry": registry.digest, "client_dialect": route.client.name, "answered_here": orjson.Fragment(own)}
     client = DIALECTS[plan.dialect]
-    body = jsonedit.load(raw)
-    needs = client.needs(body)
-    # the same draws as the route stage's give the same chain, and its exclusions
-    found = chain.build(model, registry.targets, DIALECTS, client, needs, services.health, _draws(seed))
-    excluded = [{"cluster": e.cluster, "code": e.code, "why": e.detail} for e in found.excluded]
+    body = None if plan.path else bodies.read(raw, plan.headers)
 
     def entry(cluster: str) -> dict[str, Any]:
         target = registry.cluster_target(cluster)
         assert target is not None
-        via = target.upstream(client.operation, client.name)
+        via = via_of(target, client)
         assert via is not None
         upstream = DIALECTS[via.dialect]
-        shown: dict[str, Any] = {"cluster": cluster, "pair": f"{client.name} -> {upstream.name}"}
+        shown: dict[str, Any] = {"cluster": cluster, "pair": f"{client.name} -> {via.dialect}"}
         try:
             request = build(
                 raw,
@@ -118,6 +119,15 @@ def explain(registry: Registry, raw: bytes, path: str | None, headers: Mapping[s
             return shown | {"error": f"{error.kind.value}: {error.message}"}
         return shown | _request(request)
 
+    said = {"registry": registry.digest, "client_dialect": client.name, "operation": client.operation.value, "method": method}
+    attempts = [{"attempt": n, **entry(cluster)} for n, cluster in enumerate(clusters[: plan.total], 1)]
+    if plan.path:
+        return said | {"passthrough": clusters[0], "chain": clusters, "attempts_at_most": plan.total, "attempts": attempts}
+    model = registry.models[plan.model]
+    needs = client.needs(body)
+    # the same draws as the route stage's give the same chain, and its exclusions
+    found = chain.build(model, registry.targets, DIALECTS, client, needs, services.health, _draws(seed))
+    excluded = [{"cluster": e.cluster, "code": e.code, "why": e.detail} for e in found.excluded]
     if model.strict:
         for cluster in found.clusters:
             lost = entry(cluster)
@@ -126,9 +136,7 @@ def explain(registry: Registry, raw: bytes, path: str | None, headers: Mapping[s
             elif lost["losses"]:
                 why = "the model is strict, and this target would lose: " + ", ".join(sorted({loss["code"] for loss in lost["losses"]}))
                 excluded.append({"cluster": cluster, "code": "strict", "why": why})
-    return {
-        "registry": registry.digest,
-        "client_dialect": client.name,
+    return said | {
         "asked": plan.asked,
         "model": model.name,
         "stream": plan.stream,
@@ -139,7 +147,7 @@ def explain(registry: Registry, raw: bytes, path: str | None, headers: Mapping[s
         "excluded": excluded,
         "chain": clusters,
         "attempts_at_most": plan.total,
-        "attempts": [{"attempt": n, **entry(cluster)} for n, cluster in enumerate(clusters[: plan.total], 1)],
+        "attempts": attempts,
     }
 
 
@@ -147,22 +155,30 @@ def _draws(seed: int) -> Callable[[], float]:
     return random.Random(seed).random  # noqa: S311 - the draw must be repeatable
 
 
-def _routed(services: Services, raw: bytes, path: str | None, headers: Mapping[str, str]) -> tuple[RouteExchange, list[str]]:
-    """The route stage's own decision: the exchange that holds the plan, and the chain."""
+def _routed(services: Services, raw: bytes, path: str | None, headers: Mapping[str, str], method: str) -> tuple[RouteExchange, list[str], bytes]:
+    """The route stage's own decision: the exchange that holds the plan, and the chain; for what it answers itself neither, but its answer."""
     if path is None:
         try:
             path = guess_path(jsonedit.load(raw), headers)
         except ApiError:
             path = guess_path(None, headers)
     route = RouteExchange(services)
-    actions = route.handle(HeadersEvent(Kind.REQUEST_HEADERS, {**headers, ":method": "POST", ":path": path}, end=not raw))
+    actions = route.handle(HeadersEvent(Kind.REQUEST_HEADERS, {**headers, ":method": method, ":path": path}, end=not raw))
     if route.state is State.BODY:
         actions = route.handle(BodyEvent(Kind.REQUEST_BODY, raw, True))
     for action in actions:
         if isinstance(action, Immediate):
-            raise RefusedError(action.status, str(orjson.loads(action.body)["error"]["message"]))
+            if action.status == 200:
+                return route, [], action.body
+            raise RefusedError(action.status, _message(orjson.loads(action.body)))
     metadata = next(a.metadata for a in actions if isinstance(a, Continue) and a.metadata)
-    return route, clusters_of(metadata[NAMESPACE]["priority_groups"])
+    return route, clusters_of(metadata[NAMESPACE]["priority_groups"]), b""
+
+
+def _message(envelope: Any) -> str:
+    """The words of an error in any dialect's envelope."""
+    error = envelope.get("error", envelope)
+    return str(error.get("message")) if isinstance(error, dict) else str(error)
 
 
 def _request(request: UpstreamRequest) -> dict[str, Any]:
@@ -170,10 +186,25 @@ def _request(request: UpstreamRequest) -> dict[str, Any]:
     return {
         "url": f"{provider.scheme}://{request.authority}{request.path}",
         "headers": request.headers | _credential(request.target),
-        # as it is: numbers that Python cannot hold survive
-        "body": orjson.Fragment(request.body),
+        "body": _body(request.body, request.headers.get("content-type", "")),
         "losses": [{"code": loss.code, "detail": loss.detail} for loss in request.losses],
     }
+
+
+def _body(raw: bytes, content_type: str) -> Any:
+    """JSON as it is, so that numbers which Python cannot hold survive; of anything else what it is."""
+    if content_type.startswith(multipart.MULTIPART):
+        try:
+            form = multipart.read(raw, content_type)
+        except ApiError:
+            return {"content_type": content_type, "bytes": len(raw)}
+        fields = [{"name": p.name, "value": form[p.name] if p.name in form else f"<{p.end - p.start} bytes>"} for p in form.parts]
+        return {"content_type": content_type, "bytes": len(raw), "fields": fields}
+    try:
+        orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return {"content_type": content_type, "bytes": len(raw)} if raw else None
+    return orjson.Fragment(raw)
 
 
 def _credential(target: Target) -> dict[str, str]:
@@ -185,16 +216,19 @@ def _credential(target: Target) -> dict[str, str]:
 
 def text_of(report: Mapping[str, Any]) -> str:
     """The explanation for a person."""
-    lines = [
-        (
-            f"{report['asked']!r} in {report['client_dialect']} -> model {report['model']!r}"
-            f" ({'stream' if report['stream'] else 'unary'}, commit {report['commit']}{', strict' if report['strict'] else ''})"
-        ),
-        f"needs       {', '.join(report['needs']) or 'nothing special'}",
-        f"candidates  {', '.join(report['candidates'])}",
-    ]
-    lines += [f"excluded    {e['cluster']}: {e['code']} ({e['why']})" for e in report["excluded"]]
-    lines.append(f"chain       {' -> '.join(report['chain'])} (at most {report['attempts_at_most']} attempts)")
+    if "answered_here" in report:
+        return f"answered here, in {report['client_dialect']}:\n{_shown(report['answered_here'])}"
+    if "passthrough" in report:
+        lines = [f"passed on as it is to {report['passthrough']} (once; again only if no connection can be made)"]
+    else:
+        how = f"{'stream' if report['stream'] else 'unary'}, commit {report['commit']}{', strict' if report['strict'] else ''}"
+        lines = [
+            f"{report['asked']!r} in {report['client_dialect']} -> model {report['model']!r} ({how})",
+            f"needs       {', '.join(report['needs']) or 'nothing special'}",
+            f"candidates  {', '.join(report['candidates'])}",
+        ]
+        lines += [f"excluded    {e['cluster']}: {e['code']} ({e['why']})" for e in report["excluded"]]
+        lines.append(f"chain       {' -> '.join(report['chain'])} (at most {report['attempts_at_most']} attempts)")
     shown: dict[str, int] = {}
     for attempt in report["attempts"]:
         first = shown.setdefault(attempt["cluster"], attempt["attempt"])
@@ -205,15 +239,19 @@ def text_of(report: Mapping[str, Any]) -> str:
         if "error" in attempt:
             lines.append(f"  {attempt['error']}")
             continue
-        lines.append(f"  POST {attempt['url']}")
+        lines.append(f"  {report['method']} {attempt['url']}")
         lines += [f"  {name}: {value}" for name, value in attempt["headers"].items()]
-        # the standard library's, because it keeps numbers of any size
-        body = json.dumps(json.loads(orjson.dumps(attempt["body"])), indent=2, ensure_ascii=False)
-        if len(body) > _SHOWN:
-            body = f"{body[:_SHOWN]}\n… {len(body) - _SHOWN} more characters; --json prints all"
-        lines += ["", *(f"  {line}" for line in body.splitlines())]
+        if attempt["body"] is not None:
+            lines += ["", *(f"  {line}" for line in _shown(attempt["body"]).splitlines())]
         lines += [f"  loss {loss['code']}{': ' + loss['detail'] if loss['detail'] else ''}" for loss in attempt["losses"]]
     return "\n".join(lines)
+
+
+def _shown(value: Any) -> str:
+    """JSON for a person, cut to `_SHOWN`."""
+    # the standard library's, because it keeps numbers of any size
+    text = json.dumps(json.loads(orjson.dumps(value)), indent=2, ensure_ascii=False)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}\n… {len(text) - _SHOWN} more characters; --json prints all"
 
 
 def headers_of(given: Sequence[str]) -> dict[str, str]:
@@ -230,9 +268,9 @@ def headers_of(given: Sequence[str]) -> dict[str, str]:
 
 def run(args: argparse.Namespace) -> int:
     registry = load_registry(args.registry)
-    raw = sys.stdin.buffer.read() if args.body == "-" else Path(args.body).read_bytes()
+    raw = b"" if args.body is None else sys.stdin.buffer.read() if args.body == "-" else Path(args.body).read_bytes()
     try:
-        report = explain(registry, raw, args.path, headers_of(args.header), args.seed)
+        report = explain(registry, raw, args.path, headers_of(args.header), args.seed, args.method)
     except RefusedError as error:
         print(f"refused with {error.status}: {error.message}", file=sys.stderr)
         return 1

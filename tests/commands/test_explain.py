@@ -253,3 +253,74 @@ def test_wrong_arguments(file: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     code, _, err = run(capsys, "explain", "--registry", tmp_path / "absent.yaml", tmp_path / "body.json")
     assert code == 1
     assert "absent.yaml: cannot be read" in err
+
+
+# every operation
+
+FORM = (
+    b'--b0\r\nContent-Disposition: form-data; name="model"\r\n\r\nchat\r\n'
+    b'--b0\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\nContent-Type: audio/wav\r\n\r\n\x00\xff--\r\n\r\n--b0--\r\n'
+)
+
+
+def test_a_form_is_summarised(registry: Registry) -> None:
+    report = explained(registry, FORM, "/v1/audio/transcriptions")
+    assert (report["operation"], report["client_dialect"]) == ("transcription", "openai_transcription")
+    first = report["attempts"][0]
+    assert first["url"] == "https://api.openai.com/v1/audio/transcriptions"
+    assert first["headers"]["content-type"] == "multipart/form-data; boundary=b0"
+    assert first["body"]["fields"] == [{"name": "model", "value": "gpt-4o"}, {"name": "file", "value": "<6 bytes>"}]
+    assert {e["code"] for e in report["excluded"]} == {"lacks:transcription"}
+
+
+def test_images_and_completions(registry: Registry) -> None:
+    for path, operation in (("/v1/images/generations", "images"), ("/openai/deployments/chat/completions", "completions")):
+        report = explained(registry, orjson.dumps({"model": "chat", "prompt": "x"}), path)
+        assert report["operation"] == operation
+        assert report["attempts"][0]["body"]["model"] == "gpt-4o"
+
+
+def test_a_model_in_the_path(registry: Registry) -> None:
+    body = orjson.dumps({"contents": [{"role": "user", "parts": [{"text": "x"}]}]})
+    report = explained(registry, body, "/v1beta/models/chat:streamGenerateContent?alt=sse&key=mine")
+    assert (report["asked"], report["stream"], report["client_dialect"]) == ("chat", True, "gemini")
+    flash = next(a for a in report["attempts"] if a["cluster"] == "flash")
+    assert flash["url"].endswith("/models/gemini-2.5-flash:streamGenerateContent?alt=sse")
+    assert "mine" not in str(report)
+
+
+@pytest.fixture
+def passing(file: Path) -> Registry:
+    file.write_text(file.read_text() + 'passthrough: {"/v1/files/**": {target: gpt, credential: k2}}\n')
+    return load_registry(file)
+
+
+def test_what_is_passed_on(passing: Registry, file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = explain(passing, b"", "/v1/files/f-1/content?key=k&x=1", {"accept": "*/*"}, 1, "GET")
+    assert report["passthrough"] == "gpt@k2"
+    first = report["attempts"][0]
+    assert (report["method"], first["url"], first["body"]) == ("GET", "https://api.openai.com/v1/files/f-1/content?x=1", None)
+    assert first["headers"]["accept"] == "*/*"
+    code, out, _ = run(capsys, "explain", "--registry", file, "--method", "DELETE", "--path", "/v1/files/f-1")
+    assert code == 0
+    assert out.splitlines()[0] == "passed on as it is to gpt@k2 (once; again only if no connection can be made)"
+    assert "  DELETE https://api.openai.com/v1/files/f-1" in out
+    (tmp_path / "file.bin").write_bytes(b"\x00\xff")
+    code, out, _ = run(capsys, "explain", "--registry", file, "--path", "/v1/files", "--header", "content-type: x/y", tmp_path / "file.bin")
+    assert code == 0
+    assert '"bytes": 2' in out
+
+
+def test_what_is_answered_here(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "explain", "--registry", file, "--method", "GET", "--path", "/v1beta/models/chat")
+    assert code == 0
+    assert out.startswith("answered here, in gemini:")
+    assert "models/chat" in out
+
+
+@pytest.mark.parametrize("path", ["/v2/chat", "/model/nothing/converse", "/api/chat", "/v1/messages", "/v1beta/models/nothing:generateContent"])
+def test_a_refusal_in_every_envelope(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], path: str) -> None:
+    (tmp_path / "body.json").write_bytes(chat("nothing-like-it"))
+    code, _, err = run(capsys, "explain", "--registry", file, "--path", path, tmp_path / "body.json")
+    assert code == 1
+    assert "does not exist here" in err

@@ -6,11 +6,14 @@ import orjson
 import pytest
 
 from extproc.core.dialect import Reply
+from extproc.core.exchange import Continue, Mode
 from extproc.core.ir import StreamError
 from extproc.core.usage import Usage
 from extproc.dialects.catalog import DIALECTS
 from extproc.stages import pipes
 from extproc.stages.judge import Sound, UnaryJudge
+from extproc.telemetry.record import Outcome
+from tests.stages.world import Journey, World, of_type, piece, registry, request_body, target
 
 EMBEDDINGS = sorted(name for name, dialect in DIALECTS.items() if dialect.operation == "embeddings")
 BIG = [[0.0123456789] * 1536] * 400
@@ -93,3 +96,24 @@ def test_streams_are_total_and_an_error(name: str) -> None:
     assert observer.error is not None
     assert observer.finish is None
     assert b"error" in dialect.encode_stream_error(event.error) or event.error.message.encode() in dialect.encode_stream_error(event.error)
+
+
+def test_the_whole_way_in_the_encoding_that_the_client_wants() -> None:
+    trip = Journey(World(registry(target("a", "gemini"))))
+    body = orjson.dumps({"model": "chat", "input": ["one", "two"], "encoding_format": "base64", "stream": True})
+    exchange = trip.route(body, "/v1/embeddings")
+    attempt = trip.world.attempt()
+    trip.take(attempt.handle(trip.attempt_headers(1)))
+    sent = of_type(trip.take(attempt.handle(request_body(body))), Continue)
+    assert sent.body is not None
+    assert orjson.loads(sent.body)["requests"][1]["content"] == {"parts": [{"text": "two"}]}
+    assert dict(sent.set)[":path"].endswith(":batchEmbedContents")
+    answer = orjson.dumps({"embeddings": [{"values": [0.5, -0.25]}, {"values": [1, 2]}]})
+    trip.take(attempt.handle(trip.response(200, "application/json")))
+    trip.take(attempt.handle(piece(answer, end=True)))
+    assert of_type(exchange.handle(trip.response(200, "application/json")), Continue).mode is Mode.BUFFERED
+    got = of_type(exchange.handle(piece(answer, end=True)), Continue)
+    assert got.body is not None
+    assert [one["embedding"] for one in orjson.loads(got.body)["data"]] == ["AAAAPwAAgL4=", "AACAPwAAAEA="]
+    assert ("content-type", "application/json") in got.set
+    assert exchange.record.outcome is Outcome.OK

@@ -55,8 +55,7 @@ def test_only_the_one_member_changes() -> None:
 STREAMS = {
     "openai_chat": (b'data: {"id":"1","model":"m1","choices":[{"delta":{"content":"\\"model\\":"}}]}\r\n\r\ndata: [DONE]\n\n', b'"model":"m1"'),
     "anthropic_messages": (
-        b'event: message_start\ndata: {"type":"message_start","message":{"id":"1","model":"m1","content":[]}}\n\n'
-        + b'event: content_block_delta\ndata: {"type":"content_block_delta","delta":{"partial_json":"{\\"model\\":1}"}}\n\n',
+        b'event: message_start\ndata: {"type":"message_start","message":{"model":"m1"}}\n\ndata: {"delta":{"partial_json":"{\\"model\\":1}"}}\n\n',
         b'"model":"m1"',
     ),
     "openai_responses": (
