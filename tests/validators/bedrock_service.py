@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -88,12 +89,12 @@ def _narrow(value: Any, shape: Shape, path: str) -> Any:
     return value
 
 
-class StreamFailure(Exception):
+class ConverseStreamError(Exception):
     """The exception that a stream holds: its code, and its message."""
 
 
 def events(raw: bytes, name: str = "ConverseStream") -> list[dict[str, Any]]:
-    """A stream's events as boto3 gives them. Raises `StreamFailure` for an exception, botocore's errors for a broken frame."""
+    """A stream's events as boto3 gives them. Raises `ConverseStreamError` for an exception, botocore's errors for a broken frame."""
     shape = operation(name).output_shape
     assert shape is not None
     output = shape.members["stream" if name == "ConverseStream" else "body"]
@@ -104,7 +105,7 @@ def events(raw: bytes, name: str = "ConverseStream") -> list[dict[str, Any]]:
         response = message.to_response_dict()
         parsed = EventStreamJSONParser().parse(response, output)
         if response["status_code"] != 200:
-            raise StreamFailure(parsed["Error"]["Code"], parsed["Error"]["Message"])
+            raise ConverseStreamError(parsed["Error"]["Code"], parsed["Error"]["Message"])
         payload = orjson.loads(message.payload)
         payload.pop("p", None)
         kind = response["headers"][":event-type"]
@@ -118,7 +119,7 @@ def check_converse_stream(raw: bytes) -> dict[str, Any] | None:
     """The whole answer that a stream adds up to, as JSON; None for one that ends in an exception. Raises `AssertionError` for a wrong order."""
     try:
         found = events(raw)
-    except StreamFailure:
+    except ConverseStreamError:
         return None
     assert list(found[0]) == ["messageStart"], found[0]
     assert list(found[-1]) == ["metadata"], found[-1]
@@ -126,8 +127,16 @@ def check_converse_stream(raw: bytes) -> dict[str, Any] | None:
     return fold(found)
 
 
-def fold(found: list[dict[str, Any]]) -> dict[str, Any]:
-    """Events as one answer of Converse."""
+def fold_converse(raw: bytes) -> dict[str, Any]:
+    """The answer that a stream of AWS's own adds up to, however newer than the model it is."""
+    buffer = EventStreamBuffer()
+    buffer.add_data(raw)
+    found = [{str(m.headers[":event-type"]): orjson.loads(m.payload)} for m in buffer]
+    return fold([event for event in found if not event.keys() & {"initial-response"}], native=True)
+
+
+def fold(found: list[dict[str, Any]], *, native: bool = False) -> dict[str, Any]:
+    """Events as one answer of Converse. `native`: bytes are still base64, as on the wire."""
     content: list[dict[str, Any]] = []
     stop: dict[str, Any] = {}
     metadata: dict[str, Any] = {}
@@ -144,7 +153,7 @@ def fold(found: list[dict[str, Any]]) -> dict[str, Any]:
                 content.append({})
                 is_open = True
             assert inner["contentBlockIndex"] == len(content) - 1
-            _add(content[-1], inner["delta"])
+            _add(content[-1], inner["delta"], (lambda data: data) if native else (lambda data: base64.b64encode(data).decode()))
         elif kind == "contentBlockStop":
             assert is_open, "a stop of no block"
             is_open = False
@@ -159,18 +168,18 @@ def fold(found: list[dict[str, Any]]) -> dict[str, Any]:
     return {"output": {"message": {"role": "assistant", "content": content}}, **stop, **metadata}
 
 
-def _add(block: dict[str, Any], delta: dict[str, Any]) -> None:
+def _add(block: dict[str, Any], delta: dict[str, Any], encoded: Callable[[Any], str]) -> None:
     kind, inner = next(iter(delta.items()))
     if kind == "text":
         block["text"] = block.get("text", "") + inner
     elif kind == "toolUse":
         block["toolUse"]["input"] += inner["input"]
     elif kind == "image":
-        block["image"]["source"] = {"bytes": base64.b64encode(inner["source"]["bytes"]).decode()}
+        block["image"]["source"] = {"bytes": encoded(inner["source"]["bytes"])}
     elif kind == "citation":
         block.setdefault("citations", []).append(inner)
     elif "redactedContent" in inner:
-        block["reasoningContent"] = {"redactedContent": base64.b64encode(inner["redactedContent"]).decode()}
+        block["reasoningContent"] = {"redactedContent": encoded(inner["redactedContent"])}
     else:
         shown = block.setdefault("reasoningContent", {}).setdefault("reasoningText", {"text": ""})
         shown["text"] += inner.get("text", "")
