@@ -46,7 +46,7 @@ def _said_wait(message: str, body: bytes) -> float | None:
     delay = RETRY_DELAY.search(body[: 64 * 1024])
     if delay is not None:
         return duration(delay[1].decode())
-    told = WAIT.search(message)
+    told = WAIT.search(message[: 2 * _MAX_MESSAGE])
     return duration(told[1]) if told is not None else None
 
 
@@ -62,6 +62,8 @@ def decode_error_object(error: JSON) -> ApiError:
 
 def classify(status: int, message: str, code: str | None, raw_type: str | None, param: str | None) -> ApiError:
     """The kind of an error: by its code or type, then by its words, then by its status (0: none is known)."""
+    # what is longer is no message but an echo, and looking for words in it costs time
+    message = message[: 2 * _MAX_MESSAGE]
     kind = next((CODES[word.lower()] for word in (code, raw_type) if word and word.lower() in CODES), None)
     if kind is None and (400 <= status < 500 or not status):
         kind = next(

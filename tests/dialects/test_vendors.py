@@ -9,7 +9,7 @@ import pytest
 
 from extproc.core.dialect import Facts
 from extproc.core.errors import UntranslatableError
-from extproc.core.ir import Audio, Document, Message, Opaque, Request, Role, Source, Text, Thinking, ToolCall, ToolResult, Video
+from extproc.core.ir import Audio, Block, Document, Message, Opaque, Request, Role, Source, Text, Thinking, ToolCall, ToolResult, Video
 from extproc.dialects.openai_chat import OpenAIChat, members
 from tests.dialects.vendors import codes, facts, translated
 from tests.validators.vendor_types import VENDORS
@@ -76,12 +76,12 @@ def test_point_17_prefill_is_mistrals_prefix() -> None:
 
 
 def test_point_18_19_media_in_the_vendors_own_parts() -> None:
-    media = [
+    media: list[Block] = [
         Document(Source("application/pdf", "JVBE"), title="a.pdf"),
         Document(Source(url="https://e.x/b.pdf")),
         Audio(Source("audio/ogg", "T2dn")),
     ]
-    sent = DIALECT.encode_request(Request("m", [Message(Role.USER, list(media))]), facts("mistral"))
+    sent = DIALECT.encode_request(Request("m", [Message(Role.USER, media)]), facts("mistral"))
     VENDORS["mistral"](sent.body)
     assert orjson.loads(sent.body)["messages"][0]["content"] == [
         {"type": "document_url", "document_url": "data:application/pdf;base64,JVBE", "document_name": "a.pdf"},
@@ -262,8 +262,8 @@ def test_point_28_geminis_signatures_through_its_openai_endpoint_and_openrouter(
 
 
 def test_forged_details_do_no_harm() -> None:
-    forged = [Thinking("t", Opaque("openrouter", "no json")), Thinking("u", Opaque("openrouter", "[1]"))]
-    sent = DIALECT.encode_request(Request("m", [Message(Role.ASSISTANT, list(forged))]), facts("openrouter"))
+    forged: list[Block] = [Thinking("t", Opaque("openrouter", "no json")), Thinking("u", Opaque("openrouter", "[1]"))]
+    sent = DIALECT.encode_request(Request("m", [Message(Role.ASSISTANT, forged)]), facts("openrouter"))
     assert [d["text"] for d in orjson.loads(sent.body)["messages"][0]["reasoning_details"]] == ["t", "u"]
 
 

@@ -133,8 +133,8 @@ def test_parts_in_mistrals_form_are_openais() -> None:
 
 
 def test_an_openai_client_at_mistral() -> None:
-    call = {"role": "assistant", "content": None, "refusal": None, "annotations": [], "name": "bot"}
-    call["tool_calls"] = [{"id": "call_abc", "type": "function", "function": {"name": "f", "arguments": "{}"}}]  # type: ignore[assignment]
+    calls = [{"id": "call_abc", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
+    call = {"role": "assistant", "content": None, "refusal": None, "annotations": [], "name": "bot", "tool_calls": calls}
     body, lost = spliced(
         "mistral",
         asked(
