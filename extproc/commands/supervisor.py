@@ -3,7 +3,8 @@
 The order matters. Start: server sockets first, then Envoy, so that the first request finds everything. Stop: Envoy stops taking
 connections and finishes what it has, and only when it has nothing left, or the grace is over, do Envoy and then the servers end.
 
-Keys: Envoy's environment holds them where the registry names variables; the server processes get an environment without them.
+Keys: Envoy's environment holds them where the registry names variables; the server processes get an environment without them. Access tokens: where
+the registry needs any, `extproc tokens` runs beside the others, and only it has what they are fetched with.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ import httpx
 from extproc.envoyconfig.binary import command
 from extproc.envoyconfig.options import MIB, Options
 from extproc.registry.types import Registry
+from extproc.tokens.files import read_states
+from extproc.tokens.keeper import wanted
 
 log = logging.getLogger(__name__)
 
@@ -36,13 +39,29 @@ STEADY = 30.0
 """Seconds after which a process counts as well started: its next death begins again with the first pause."""
 
 
+TRIED_WITHIN = 10.0
+"""Seconds that the first access tokens get before Envoy starts without them."""
+_OF_AWS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN")
+_OF_ENTRA = ("AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PASSWORD", "AZURE_PASSWORD", "IDENTITY_HEADER")
+"""Variables in which the default chains of Envoy and of azure-identity find what they need."""
+
+
 class StartError(Exception):
     """Something did not come up; the text is for the terminal."""
 
 
 def key_variables(registry: Registry) -> frozenset[str]:
     """The environment variables that hold keys: Envoy's alone."""
-    return frozenset(c.env for p in registry.providers.values() for c in p.credentials if c.env is not None)
+    credentials = [c for p in registry.providers.values() for c in p.credentials]
+    aws = _OF_AWS if any(c.aws is not None and c.aws.file is None for c in credentials) else ()
+    return frozenset(c.env for c in credentials if c.env is not None) | frozenset(aws)
+
+
+def secret_variables(registry: Registry) -> frozenset[str]:
+    """Those that hold what access tokens are fetched with: for `extproc tokens` alone."""
+    tokens = [c.token for p in registry.providers.values() for c in p.credentials if c.token is not None]
+    named = (dict(token.settings).get("env") for token in tokens)
+    return frozenset(name for name in named if name) | frozenset(_OF_ENTRA if any(token.issuer == "entra" for token in tokens) else ())
 
 
 @dataclass(slots=True)
@@ -78,13 +97,22 @@ class Supervisor:
         on_line: Callable[[str, str], None] | None = None,
     ) -> None:
         environ = dict(os.environ if environ is None else environ)
-        without_keys = {name: value for name, value in environ.items() if name not in key_variables(registry)}
+        keys, secrets = key_variables(registry), secret_variables(registry)
+        without_keys = {name: value for name, value in environ.items() if name not in keys | secrets}
         self.options = options
-        self.envoy = Child("envoy", command(binary, directory, concurrency=concurrency), environ, not quiet)
+        of_envoy = {name: value for name, value in environ.items() if name not in secrets - keys}
+        self.envoy = Child("envoy", command(binary, directory, concurrency=concurrency), of_envoy, not quiet)
         # what Envoy's files depend on must be the same when a server writes them again
         heap = ["--envoy-heap", str(options.heap_bytes // MIB)] if options.heap_bytes is not None else []
         serve = [sys.executable, "-m", "extproc", "serve", *server_arguments, "--ca-file", options.ca_file, *heap]
         self.servers = [Child(f"server {n}", [*serve, "--worker", str(n)], without_keys, not quiet) for n in range(options.workers)]
+        file = str(Path(registry.path).absolute())
+        fetch = [sys.executable, "-m", "extproc", "tokens", "--registry", file, "--dir", options.tokens]
+        of_tokens = {
+            name: value for name, value in environ.items() if name not in {c.env for p in registry.providers.values() for c in p.credentials}
+        }
+        self.tokens = Child("tokens", fetch, of_tokens, not quiet)
+        self._token_files = frozenset(name for names in wanted(registry).values() for name in names)
         self._admin = httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=options.admin_socket), base_url="http://envoy", timeout=5.0)
         self._on_line = on_line
         self._stopping = False
@@ -92,7 +120,8 @@ class Supervisor:
 
     @property
     def children(self) -> list[Child]:
-        return [*self.servers, self.envoy]
+        """In the order of their start. The process that fetches tokens is one of them once it runs."""
+        return [*self.servers, *([self.tokens] if self.tokens.process is not None else []), self.envoy]
 
     async def start(self, progress: Callable[[str], None] = lambda _: None) -> None:
         """Until requests can be served. Raises `StartError` with what the process that failed had to say."""
@@ -102,11 +131,32 @@ class Supervisor:
         for n, child in enumerate(self.servers):
             await self._until(lambda n=n: Path(self.options.server_sockets[n]).is_socket(), child)  # type: ignore[misc]
         progress(f"{len(self.servers)} server process{'es' * (len(self.servers) != 1)} up")
+        if self._token_files:
+            await self._spawn(self.tokens)
+            missing = await self._first_tokens()
+            progress(f"no access token yet for {', '.join(missing)}" if missing else "access tokens are there")
         await self._spawn(self.envoy)
         await self._until(self._envoy_ready, self.envoy)
         await self._until(self._servers_healthy, self.envoy)
         progress("Envoy up")
         self._watchers = [asyncio.create_task(self._watch(child)) for child in self.children]
+
+    async def start_tokens(self) -> None:
+        """For a registry that needs access tokens since it was changed."""
+        if self.tokens.process is None and not self._stopping:
+            await self._spawn(self.tokens)
+            self._watchers.append(asyncio.create_task(self._watch(self.tokens)))
+
+    async def _first_tokens(self) -> list[str]:
+        """Waits until each token was fetched or could not be; the files that are not there then."""
+        directory = Path(self.options.tokens)
+        deadline = asyncio.get_running_loop().time() + TRIED_WITHIN
+        process = self.tokens.process
+        while set(read_states(directory)) < self._token_files and asyncio.get_running_loop().time() < deadline:
+            if process is not None and process.returncode is not None:
+                raise StartError(f"tokens ended at once with exit code {process.returncode}\n" + "\n".join(self.tokens.lines[-20:]))
+            await asyncio.sleep(0.05)
+        return sorted(name for name in self._token_files if not (directory / name).is_file())
 
     async def stop(self, grace: float = 30.0) -> None:
         """Drain and end everything; at most `grace` seconds for requests under way, and some for the ends themselves."""
@@ -121,6 +171,7 @@ class Supervisor:
             while await self._requests_under_way() and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - Envoy tells no other way
                 await asyncio.sleep(0.1)
         await self._end(self.envoy, 5.0)
+        await self._end(self.tokens, 5.0)
         await asyncio.gather(*(self._end(child, grace + 5.0) for child in self.servers))
         await self._admin.aclose()
 

@@ -48,6 +48,8 @@ def run(args: argparse.Namespace) -> int:
     for name in _THEIRS:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
+        # Envoy refuses to watch a directory that is not there
+        args.dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         return asyncio.run(_tokens(args.registry, args.dir, once=args.once))
     except MissingLibraryError as error:
         print(f"extproc tokens: {error}", file=sys.stderr)

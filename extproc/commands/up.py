@@ -23,8 +23,14 @@ from extproc.envoyconfig.render import render
 from extproc.envoyconfig.sources import load_sources
 from extproc.envoyconfig.validate import validate_with_envoy
 from extproc.envoyconfig.write import write
-from extproc.registry.load import load_registry
+from extproc.registry.load import RegistryError, load_registry, parse_registry
+from extproc.registry.types import Registry
 from extproc.telemetry.console import ConsoleTree, wants_colour
+from extproc.tokens.issuers import MissingLibraryError, require_libraries
+from extproc.tokens.keeper import wanted
+
+POLL = 1.0
+"""Seconds between two looks at the registry."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,6 +54,7 @@ def server_arguments(args: argparse.Namespace, options: Options) -> list[str]:
         ("--listen-socket", args.listen_socket),
         ("--workers", str(args.workers)),
         ("--max-body", str(args.max_body)),
+        ("--token-dir", options.tokens),
         ("--access-log", args.access_log),
         ("--envoy-dir", str(args.envoy_dir) if args.envoy_dir else None),
         ("--envoy", args.envoy),
@@ -78,6 +85,9 @@ async def _supervised(args: argparse.Namespace, directory: Path, environ: Mappin
     if is_taken(options.address, options.port):
         return report([f"{args.listen}: another process listens there; choose another port with --listen HOST:PORT"])
     registry = load_registry(args.registry)
+    lacking = _made_ready_for_tokens(registry, options)
+    if lacking is not None:
+        return report([lacking])
     binary = find_envoy(args.envoy)
     sources = load_sources(args.envoy_dir)
     write(render(registry, options, with_prompt_spans(sources) if args.trace_console else sources), Path(options.out_dir))
@@ -92,6 +102,7 @@ async def _supervised(args: argparse.Namespace, directory: Path, environ: Mappin
     try:
         if await _unless(stop, supervisor.start(say)):
             say(f"listening on http://{options.address}:{options.port}; models: {', '.join(sorted(registry.models))}")
+            await _unless(stop, _tokens_when_needed(supervisor, args.registry, say))
             await stop.wait()
             say("draining")
     except StartError as error:
@@ -100,6 +111,45 @@ async def _supervised(args: argparse.Namespace, directory: Path, environ: Mappin
         await supervisor.stop(args.grace)
     say("stopped")
     return 0
+
+
+def _made_ready_for_tokens(registry: Registry, options: Options) -> str | None:
+    """Why tokens could not be fetched, or None."""
+    try:
+        require_libraries(wanted(registry))
+    except MissingLibraryError as error:
+        return str(error)
+    # Envoy refuses a cluster whose token's directory is not there, also one that a changed registry brings
+    Path(options.tokens).mkdir(mode=0o700, parents=True, exist_ok=True)
+    return None
+
+
+async def _tokens_when_needed(supervisor: Supervisor, path: Path, say: Callable[[str], None]) -> None:
+    """Until `extproc tokens` runs: that follows the registry by itself."""
+    seen = b""
+    while supervisor.tokens.process is None:
+        await asyncio.sleep(POLL)
+        raw = await asyncio.to_thread(_content, path)
+        if raw == seen:
+            continue
+        seen = raw
+        try:
+            sources = wanted(parse_registry(raw, str(path)))
+            require_libraries(sources)
+        except RegistryError:
+            continue  # the server says what is wrong with it
+        except MissingLibraryError as error:
+            say(str(error))
+            continue
+        if sources:
+            await supervisor.start_tokens()
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
 
 
 async def _unless(stop: asyncio.Event, work: Coroutine[None, None, None]) -> bool:

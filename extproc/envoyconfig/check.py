@@ -62,16 +62,24 @@ def check(registry: Registry, sources: Sources, options: Options, registry_lines
 
 
 def check_key_directories(registry: Registry, registry_lines: Mapping[Path, int] | None = None) -> list[Problem]:
-    """For a machine on which Envoy runs, too: it refuses a cluster whose key's directory does not exist (the file may come later)."""
+    """For a machine on which Envoy runs, too: it refuses a cluster whose key's directory does not exist. The file may come later, but not one with
+    keys of AWS, whose directory Envoy watches only if it could read the file at the start."""
     lines = dict(registry_lines or {})
     problems = []
     for provider in registry.providers.values():
         for credential in provider.credentials:
+            path: Path = ("providers", provider.name, *(("credentials", credential.name) if credential.name else ("credential",)))
             if credential.file is not None and not FilePath(credential.file).parent.is_dir():
-                path: Path = ("providers", provider.name, *(("credentials", credential.name) if credential.name else ("credential",)), "file")
-                line = next((lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in lines), None)
-                problems.append(Problem(registry.path, path, line, f"the directory {FilePath(credential.file).parent} does not exist"))
+                problems.append(_missing(registry, (*path, "file"), lines, f"the directory {FilePath(credential.file).parent} does not exist"))
+            if credential.aws is not None and credential.aws.file is not None and not FilePath(credential.aws.file).is_file():
+                message = f"the file {credential.aws.file} does not exist; Envoy does not notice one that comes later"
+                problems.append(_missing(registry, (*path, "aws", "file"), lines, message))
     return problems
+
+
+def _missing(registry: Registry, path: Path, lines: Mapping[Path, int], message: str) -> Problem:
+    line = next((lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in lines), None)
+    return Problem(registry.path, path, line, message)
 
 
 def _options(options: Options) -> list[Problem]:
@@ -89,7 +97,12 @@ def _options(options: Options) -> list[Problem]:
         problems.append(bad("address", f"must be an IP address such as 127.0.0.1 or ::, is {options.address}"))
     if options.heap_bytes is not None and options.heap_bytes < 2 * options.buffer_bytes:
         problems.append(bad("envoy_heap", f"must be at least {2 * options.buffer_bytes} bytes, twice a buffer: one large request would stop Envoy"))
-    for name, value in (("out", options.out_dir), ("run_dir", options.run_dir), ("listen_socket", options.listen_socket)):
+    for name, value in (
+        ("out", options.out_dir),
+        ("run_dir", options.run_dir),
+        ("listen_socket", options.listen_socket),
+        ("token_dir", options.tokens),
+    ):
         if value is not None and not value.startswith("/"):
             problems.append(bad(name, f"must be an absolute path, is {value}"))
     for socket in (options.admin_socket, *options.server_sockets, *filter(None, [options.listen_socket])):

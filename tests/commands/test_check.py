@@ -214,3 +214,55 @@ def test_sizes_that_are_none(line: list[str], tmp_path: Path, capsys: pytest.Cap
     with pytest.raises(SystemExit) as ended:
         run(capsys, "check", "--registry", write(tmp_path), *line)
     assert ended.value.code == 2
+
+
+CLOUDS = """\
+version: 1
+providers:
+  azure: {{kind: azure, url: "https://acme.openai.azure.com", api_version: "2024-10-21", credential: {{entra: workload-identity}}}}
+  vertex: {{kind: vertex, project: acme-prod, location: global, credentials: {{a: {{google: default}}, b: {{google: {{file: /s/b.json}}}}}}}}
+  bedrock: {{kind: bedrock, region: eu-central-1, credentials: {{a: {{aws: default}}, b: {{aws: {{file: {aws}, profile: prod}}}}}}}}
+targets:
+  gpt: {{provider: azure, model: gpt-4o}}
+  flash: {{provider: vertex, model: gemini-2.5-flash}}
+  nova: {{provider: bedrock, model: "amazon.nova-pro-v1:0"}}
+models:
+  chat: {{targets: [gpt, flash, nova]}}
+passthrough:
+  "/v1/files/**": {{target: gpt}}
+"""
+
+
+def test_clouds_pass_envoys_own_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """On a machine that has neither the keys of AWS nor a directory of tokens."""
+    envoy_binary()
+    file = write(tmp_path, CLOUDS.format(aws="/nowhere/credentials"))
+    code, out, err = run(capsys, "check", "--registry", file, "--token-dir", "/nowhere/tokens")
+    assert code == 0, err
+    assert out == f"{file}: good (1 models, 3 targets, 3 providers); Envoy accepts the configuration\n"
+    assert err.splitlines() == [
+        f"{file}: `extproc tokens` must run beside Envoy, for azure, vertex@a, vertex@b",
+        f"{file}: keys are read from /nowhere, which this machine does not have; Envoy's must",
+        f"{file}: keys are read from /nowhere/tokens, which this machine does not have; Envoy's must",
+    ]
+
+
+@pytest.mark.parametrize("name", ["registry.example.yaml", "private-provider.example.yaml"])
+def test_the_examples_pass(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Envoy wants to read the private authority's file; any will do."""
+    envoy_binary()
+    example = Path(__file__).parents[2] / "envoy" / name
+    file = write(tmp_path, example.read_text().replace("/etc/llm/corp-ca.pem", system_ca_file()))
+    code, out, err = run(capsys, "check", "--registry", file)
+    assert code == 0, err
+    assert "Envoy accepts the configuration" in out
+
+
+@pytest.mark.usefixtures("envoy_says")
+def test_where_envoy_runs_the_keys_of_aws_are_there_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    aws = tmp_path / "aws-credentials"
+    file = write(tmp_path, CLOUDS.format(aws=aws))
+    code, _, err = run(capsys, "up", "--registry", file)
+    assert code == 1
+    line = f"{file}:5: providers.bedrock.credentials.b.aws.file: the file {aws} does not exist; Envoy does not notice one that comes later"
+    assert err.splitlines() == [line, "1 problem"]
