@@ -12,7 +12,7 @@ from urllib.parse import unquote_plus
 
 CLIENT_KEPT = ("anthropic-version", "anthropic-beta", "openai-beta")
 """Headers of a client that its own dialect passes on to a provider of that dialect; each up to `KEPT_LIMIT` characters."""
-PASSED = (*CLIENT_KEPT, "content-type", "accept", "idempotency-key")
+PASSED = (*CLIENT_KEPT, "content-type", "content-encoding", "accept", "range", "idempotency-key")
 """Those that a request keeps which is passed on as it is."""
 KEPT_LIMIT = 512
 

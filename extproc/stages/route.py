@@ -76,10 +76,12 @@ class RouteExchange(ReplyStage):
         headers = event.headers
         if asked.dialect not in self.services.dialects:
             raise ApiError(ErrorKind.NOT_IMPLEMENTED, "this operation is not implemented here")
+        if asked.cluster and len(asked.path) + len(asked.query) > LONGEST_PATH:
+            raise ApiError(ErrorKind.INVALID_REQUEST, f"the path and its query are longer than {LONGEST_PATH} characters")
         if event.end and not asked.cluster:
             raise ApiError(ErrorKind.INVALID_REQUEST, "the request has no body; send a JSON object")
         encoding = headers.get("content-encoding", "identity").lower()
-        if encoding not in ("", "identity"):
+        if encoding not in ("", "identity") and not asked.cluster:
             raise ApiError(ErrorKind.UNSUPPORTED_MEDIA_TYPE, f"content-encoding {encoding[:40]} is not supported for requests; send plain JSON")
         length = headers.get("content-length", "")
         if length.isdigit() and int(length) > self.services.options.max_body:
@@ -125,8 +127,6 @@ class RouteExchange(ReplyStage):
     def _pass_on(self, asked: Asked, kind: Kind) -> list[Action]:
         """A path of the registry's `passthrough`: to its one cluster, whatever the body."""
         self.record.stream, self.record.registry = False, self.registry.digest
-        if len(asked.path) + len(asked.query) > LONGEST_PATH:
-            raise ApiError(ErrorKind.INVALID_REQUEST, f"the path and its query are longer than {LONGEST_PATH} characters")
         if self.registry.cluster_target(asked.cluster) is None:
             raise ApiError(
                 ErrorKind.UNAVAILABLE, f"the passthrough of this path names the cluster {asked.cluster!r}, which no target of the registry has"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -25,11 +26,15 @@ from extproc.core.exchange import (
     State,
     Tick,
 )
+from extproc.registry.types import Passthrough
 from tests.stages.world import OPENAI_ANSWER, Journey, World, chat, openai_stream, piece, registry, request_body, request_headers, target
+
+FILES = "/v1/files"
 
 
 def journey() -> Journey:
-    return Journey(World(registry(target("a"), target("b", "anthropic_messages"), target("c", "gemini"))))
+    made = registry(target("a"), target("b", "anthropic_messages"), target("c", "gemini"))
+    return Journey(World(replace(made, passthrough=(Passthrough(FILES, "a"),))))
 
 
 def passed(trip: Journey, body: bytes) -> None:
@@ -70,6 +75,47 @@ def route_in(state: State) -> tuple[Exchange, Journey]:
     return exchange, trip
 
 
+def passing_in(state: State) -> tuple[Exchange, Journey]:
+    """A route exchange of a request without a body that is passed on as it is."""
+    trip = journey()
+    exchange = trip.world.route()
+    if state is State.START:
+        return exchange, trip
+    if state is State.BODY:
+        exchange.handle(request_headers(FILES))
+        return exchange, trip
+    trip.take(exchange.handle(request_headers(FILES, "GET", end=True)))
+    if state is State.SENT:
+        return exchange, trip
+    if state is State.COLLECTING:
+        return route_in(state)
+    attempt = trip.world.attempt()
+    trip.take(attempt.handle(trip.attempt_headers(1, end=True)))
+    trip.take(attempt.handle(trip.response(200)))
+    if state is State.CLOSED:
+        exchange.handle(Closed())
+    else:
+        exchange.handle(trip.response(200, end=state is State.DONE))
+    return exchange, trip
+
+
+def passed_attempt_in(state: State) -> tuple[Exchange, Journey]:
+    trip = passing_in(State.SENT)[1]
+    exchange = trip.world.attempt()
+    if state is State.HOLDING:
+        return attempt_in(state)
+    if state in (State.START, State.BODY):
+        if state is State.BODY:
+            exchange.handle(trip.attempt_headers(1))
+        return exchange, trip
+    exchange.handle(trip.attempt_headers(1, end=True))
+    if state is State.DONE:
+        exchange.handle(trip.response(503))
+    elif state is State.CLOSED:
+        exchange.handle(Closed())
+    return exchange, trip
+
+
 def attempt_in(state: State) -> tuple[Exchange, Journey]:
     trip = journey()
     body = chat(stream=True)
@@ -95,7 +141,9 @@ def attempt_in(state: State) -> tuple[Exchange, Journey]:
 def event(kind: Kind, trip: Journey, machine: str) -> HeadersEvent | BodyEvent | Tick | Closed:
     match kind:
         case Kind.REQUEST_HEADERS:
-            return request_headers() if machine == "route" else trip.attempt_headers(1)
+            if machine == "pass":
+                return request_headers(FILES, "GET", end=True)
+            return request_headers() if machine == "route" else trip.attempt_headers(1, end=machine == "passed attempt")
         case Kind.REQUEST_BODY:
             return request_body(chat(stream=True))
         case Kind.RESPONSE_HEADERS:
@@ -115,6 +163,8 @@ def event(kind: Kind, trip: Journey, machine: str) -> HeadersEvent | BodyEvent |
 MACHINES: dict[str, tuple[dict[State, dict[Kind, object]], Callable[[State], tuple[Exchange, Journey]]]] = {
     "route": (ROUTE, route_in),  # type: ignore[dict-item]
     "attempt": (ATTEMPT, attempt_in),  # type: ignore[dict-item]
+    "pass": (ROUTE, passing_in),  # type: ignore[dict-item]
+    "passed attempt": (ATTEMPT, passed_attempt_in),  # type: ignore[dict-item]
 }
 CASES = [(name, state, kind) for name, (table, _) in MACHINES.items() for state in table for kind in Kind]
 
@@ -144,7 +194,7 @@ def test_every_state_and_event(name: str, state: State, kind: Kind) -> None:
     if kind is Kind.CLOSED:
         assert actions == []
         assert exchange.state is State.CLOSED
-    legal(kind, actions, held=name == "attempt")
+    legal(kind, actions, held="attempt" in name)
 
 
 def legal(kind: Kind, actions: list[object], *, held: bool) -> None:
@@ -169,7 +219,7 @@ def legal(kind: Kind, actions: list[object], *, held: bool) -> None:
 def test_any_sequence_of_events_stays_in_the_table(name: str, kinds: list[Kind]) -> None:
     table, reach = MACHINES[name]
     exchange, trip = reach(State.START)
-    if name == "route":
+    if name in ("route", "pass"):
         trip.metadata.clear()
     for kind in kinds:
         row, before = table[exchange.state][kind], exchange.state
@@ -177,6 +227,6 @@ def test_any_sequence_of_events_stays_in_the_table(name: str, kinds: list[Kind])
         if isinstance(exchange, Exchange):
             trip.take(actions)
         assert exchange.state in row.to | {before}  # type: ignore[attr-defined]
-        legal(kind, actions, held=name == "attempt")
+        legal(kind, actions, held="attempt" in name)
     exchange.handle(Closed())
     assert exchange.state is State.CLOSED

@@ -187,3 +187,88 @@ def test_an_alias_is_routed_and_recorded_as_asked() -> None:
     exchange.handle(request_body(chat("alias")))
     assert exchange.plan is not None
     assert (exchange.plan.model, exchange.plan.asked, exchange.record.model) == ("chat", "alias", "alias")
+
+
+# other operations
+
+
+SHAPES = [
+    ("/v1/models", {}, ["object", "data"]),
+    ("/v1/models", {"anthropic_version": "2023-06-01"}, ["data", "has_more", "first_id", "last_id"]),
+    ("/v1beta/models", {}, ["models"]),
+    ("/api/tags", {}, ["models"]),
+    ("/api/version", {}, ["version"]),
+    ("/v1/models/chat", {}, ["id", "object", "created", "owned_by"]),
+    ("/v1beta/models/chat", {}, ["name", "displayName", "supportedGenerationMethods"]),
+    ("/v1/models/alias", {"anthropic_version": "2023-06-01"}, ["type", "id", "display_name", "created_at"]),
+]
+
+
+@pytest.mark.parametrize(("path", "headers", "members"), SHAPES)
+def test_our_own_answers_are_in_the_callers_shape(path: str, headers: dict[str, str], members: list[str]) -> None:
+    exchange = world().route()
+    answer = of_type(exchange.handle(request_headers(path, "GET", end=True, **headers)), Immediate)
+    assert answer.status == 200
+    assert list(orjson.loads(answer.body)) == members
+
+
+@pytest.mark.parametrize(
+    ("body", "status"), [(b'{"model":"chat"}', 200), (b'{"name":"alias"}', 200), (b'{"model":"x"}', 404), (b"{}", 400), (b"[", 400)]
+)
+def test_ollamas_show_reads_its_body(body: bytes, status: int) -> None:
+    exchange = world().route()
+    assert exchange.handle(request_headers("/api/show"))
+    answer = of_type(exchange.handle(request_body(body)), Immediate)
+    assert answer.status == status
+    assert ("details" in orjson.loads(answer.body)) is (status == 200)
+
+
+def test_an_operation_whose_dialect_is_not_there_is_a_501() -> None:
+    bare = world()
+    bare.services.dialects = {name: d for name, d in bare.services.dialects.items() if name in ("openai_chat", "anthropic_messages")}
+    for path, typed in (("/v1/responses", False), ("/v1/messages/count_tokens", True), ("/v2/rerank", False)):
+        exchange = bare.route()
+        answer = of_type(exchange.handle(request_headers(path)), Immediate)
+        assert answer.status == 501
+        assert ("type" in orjson.loads(answer.body)) is typed
+
+
+def test_the_deployment_in_an_azure_path_is_the_model() -> None:
+    for body in (chat("something else"), b'{"messages":[{"role":"user","content":"x"}]}'):
+        trip = Journey(world())
+        exchange = trip.route(body, "/openai/deployments/alias/chat/completions?api-version=2025-04-01")
+        assert exchange.record.model == "alias"
+        sent = of_type(trip.take(trip.world.attempt().handle(trip.attempt_headers(1))), Continue)
+        assert sent.kind.value == "request_headers"
+
+
+def test_a_form_is_routed_by_its_fields_and_its_boundary_travels() -> None:
+    trip = Journey(world())
+    parts = (b'"model"\r\n\r\nalias', b'"stream"\r\n\r\ntrue', b'"file"; filename="a"\r\n\r\n\x00\xff')
+    raw = b"".join(b"--b\r\nContent-Disposition: form-data; name=" + p + b"\r\n" for p in parts) + b"--b--\r\n"
+    kind = "multipart/form-data; boundary=b"
+    exchange = trip.route(raw, "/v1/audio/transcriptions", content_type=kind)
+    assert exchange.plan is not None
+    assert (exchange.plan.asked, exchange.plan.stream, exchange.plan.headers["content-type"]) == ("alias", True, kind)
+    assert trip.chain == ["a", "a"], "only a target of the same format can serve it"
+    for elsewhere in (False, True):
+        if elsewhere:
+            trip.world.services.under_way.clear()
+        attempt = trip.world.attempt()
+        attempt.handle(trip.attempt_headers(1))
+        answer = of_type(attempt.handle(request_body(raw)), Continue)
+        assert answer.body == raw.replace(b"alias", b"gpt-4o")
+        assert dict(answer.set)["content-type"] == kind
+
+
+def test_a_form_where_none_is_expected_is_a_400() -> None:
+    exchange = world().route()
+    exchange.handle(request_headers(content_type="multipart/form-data; boundary=b"))
+    assert of_type(exchange.handle(request_body(b"--b--")), Immediate).status == 400
+
+
+def test_a_flag_of_a_stream_means_nothing_where_there_are_none() -> None:
+    trip = Journey(world())
+    exchange = trip.route(b'{"model":"chat","input":"x","stream":true}', "/v1/moderations")
+    assert exchange.plan is not None
+    assert not exchange.plan.stream

@@ -131,11 +131,12 @@ class Journey:
             self.take(exchange.handle(request_body(body)))
         return exchange
 
-    def attempt_headers(self, n: int) -> HeadersEvent:
+    def attempt_headers(self, n: int, *, end: bool = False) -> HeadersEvent:
         cluster = self.chain[min(n, len(self.chain)) - 1]
         return HeadersEvent(
             Kind.REQUEST_HEADERS,
             {":method": "POST", ":path": "/v1/chat/completions", "x-secret-of-the-app": "1", "x-request-id": "rid"},
+            end,
             attributes={"xds.cluster_name": cluster, "upstream.request_attempt_count": float(n)},
             metadata={NAMESPACE: dict(self.metadata[NAMESPACE])},
         )
