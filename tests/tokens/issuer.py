@@ -31,9 +31,13 @@ class Issuer(ThreadingHTTPServer):
     def address(self) -> str:
         return f"127.0.0.1:{self.server_port}"
 
+    def token(self, n: int) -> str:
+        """The one that is issued after `n` others."""
+        return f"token-{self.server_port}-{n}-Zk3v9QmWx81LpTn5RbYc7Ua2"
+
     def new_token(self) -> str:
         with self._lock:
-            self.issued.append(f"token-{self.server_port}-{len(self.issued)}-Zk3v9QmWx81LpTn5RbYc7Ua2")
+            self.issued.append(self.token(len(self.issued)))
             return self.issued[-1]
 
     def about(self, part: str) -> list[dict[str, str]]:
