@@ -214,12 +214,6 @@ def test_media_that_a_result_cannot_hold_stands_beside_it() -> None:
     assert codes == {"coerced:tool_result_media", "coerced:tool_result_empty"}
 
 
-def test_mistral_takes_results_as_json() -> None:
-    mistral = Facts("mistral.mistral-large-2407-v1:0", "bedrock")
-    body, _ = encode(*LOOP[:2], user(ToolResult("c1", [Text('{"b": 1}'), Text("x")])), tools=[TOOL], facts=mistral)
-    assert body["messages"][2]["content"][0]["toolResult"]["content"] == [{"json": {"b": 1}}, {"json": {"result": "x"}}]
-
-
 @pytest.mark.parametrize("messages", [(user("q"), assistant(ToolCall("a", "f"))), (user("q"), user(ToolResult("a", [])))])
 def test_what_cannot_be_paired_is_a_400(messages: tuple[Message, ...]) -> None:
     with pytest.raises(BadRequestError):
@@ -265,3 +259,10 @@ def test_images_are_bytes_of_four_kinds(source: Source) -> None:
     with pytest.raises(UntranslatableError):
         encode(user(Image(source)))
     assert not {Need.IMAGE_URL, Need.DOCUMENT_URL} & DIALECT.carries
+
+
+def test_a_mark_behind_blank_text_marks_what_stood_in_front_of_it() -> None:
+    body, codes = encode(user(Text(" ", "5m"), "a", Text("\n", "1h"), Text("b", "default"), Text("", "5m")))
+    hour, plain = ({"cachePoint": {"type": "default", "ttl": "1h"}}, {"cachePoint": {"type": "default"}})
+    assert body["messages"][0]["content"] == [{"text": "a"}, hour, {"text": "b"}, plain]
+    assert codes == {"dropped:empty_text"}

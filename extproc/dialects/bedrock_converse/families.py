@@ -27,7 +27,7 @@ class Family:
     """`system`: takes system text. `choices`: the tool choices that it takes. `caches`: what cache points may follow. `lifetimes`: of cache points.
     `structured`: takes an output schema and strict tools. `thinking`: how it is told to think. `top_k`: how that is written. `prefill`: goes on
     with an assistant's last turn. `beside`: what may stand in one turn with tool results. `inside`: the media that may stand in them.
-    `json_results`: takes results as JSON only. `status`: takes the mark of a failed result. `replays`: the reasoning that it takes back.
+    `status`: takes the mark of a failed result. `replays`: the reasoning that it takes back.
     `claude`: the facts of an Anthropic model."""
 
     system: bool = True
@@ -40,7 +40,6 @@ class Family:
     prefill: bool = False
     beside: frozenset[str] = ALL
     inside: frozenset[str] = frozenset({"image", "document", "video"})
-    json_results: bool = False
     status: bool = True
     replays: str = ""
     claude: claude.Model | None = None
@@ -55,7 +54,7 @@ _PLAIN = Family()
 _FAMILIES: dict[str, Family] = {
     "amazon": Family(system=False, structured=False, inside=frozenset({"image"})),
     "meta": Family(structured=False, beside=frozenset(), inside=frozenset({"image", "document"})),
-    "mistral": Family(structured=False, beside=frozenset(), inside=frozenset({"document"}), json_results=True),
+    "mistral": Family(structured=False, beside=frozenset(), inside=frozenset({"document"})),
     "cohere": Family(structured=False),
     "ai21": Family(structured=False),
     "deepseek": Family(structured=False),

@@ -21,7 +21,7 @@ from extproc.core.losses import Losses
 from extproc.dialects.bedrock_converse.blocks import decode_block
 from extproc.dialects.bedrock_converse.finish import decode_finish, encode_finish, stop_sequence
 from extproc.dialects.bedrock_converse.media import IMAGES, format_of, media_type
-from extproc.dialects.bedrock_converse.turns import reasoning_content
+from extproc.dialects.bedrock_converse.turns import cited, reasoning_content
 from extproc.dialects.bedrock_converse.usage import decode_usage, encode_usage
 from extproc.dialects.bedrock_converse.wire import NAME, arguments, client_id, tool_name
 
@@ -129,7 +129,7 @@ def encode_block(block: Block, losses: Losses) -> JSON | None:
         if block.opaque is not None:
             losses.add("dropped:signature", "text has no slot for a signature")
         if block.citations and block.citations_from == NAME:
-            return {"citationsContent": {"content": [{"text": block.text}], "citations": block.citations}}
+            return cited(block)
         if block.citations:
             losses.add("dropped:citations", "citations are in another format's shape")
         return {"text": block.text}

@@ -17,8 +17,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import orjson
-
 from extproc.core import carrier
 from extproc.core.dialect import Facts
 from extproc.core.errors import BadRequestError, UntranslatableError
@@ -94,6 +92,7 @@ class TurnEncoder:
 
     def _append(self, role: str, content: list[JSON]) -> None:
         messages = self._out.messages
+        content = _marked(content)
         if not content:
             return
         if messages and messages[-1]["role"] == role:
@@ -200,14 +199,14 @@ class TurnEncoder:
         raise UntranslatableError(f"the Converse format has no {kind[:64]} content for the user's turn", param="messages")
 
     def _said(self, block: Text | Refusal) -> list[JSON]:
-        if not block.text.strip():
+        if not block.text.strip() and not (isinstance(block, Text) and block.citations and self._own):
             self._losses.add("dropped:empty_text", "blank text is refused")
-            return []
+            return self._mark(block.cache)
         if isinstance(block, Text):
             if block.opaque is not None:
                 self._losses.add("signature:foreign", "text has no slot for a signature")
             if block.citations and self._own and block.citations_from == NAME:
-                return [{"citationsContent": {"content": [_text(block.text)], "citations": block.citations}}, *self._mark(block.cache)]
+                return [cited(block), *self._mark(block.cache)]
             if block.citations:
                 self._losses.add("dropped:citations", "citations are in another format's shape")
         return [_text(block.text), *self._mark(block.cache)]
@@ -229,8 +228,6 @@ class TurnEncoder:
                     cache = cache or encoded["cachePoint"].get("ttl", "default")
                 else:
                     content.append(encoded)
-        if self._family.json_results:
-            content = [_as_json(encoded) for encoded in content]
         if not content:
             self._losses.add("coerced:tool_result_empty", "a tool result without content says so in words")
             content = [_text(_NO_OUTPUT)]
@@ -287,6 +284,21 @@ class TurnEncoder:
         return [{"toolUse": {"toolUseId": self._ids.call(block.id, self._losses), "name": name, "input": given}}, *self._mark(block.cache)]
 
 
+def _marked(content: list[JSON]) -> list[JSON]:
+    """`content` without cache points that mark nothing: what stood in front of them is not there, or cannot be marked."""
+    return [
+        block
+        for place, block in enumerate(content)
+        if "cachePoint" not in block or (place and not content[place - 1].keys() & {"cachePoint", "reasoningContent"})
+    ]
+
+
+def cited(block: Text) -> dict[str, JSON]:
+    """Text with citations in this format's own shape; some stand for themselves, without a text."""
+    content: dict[str, JSON] = {"content": [{"text": block.text}]} if block.text else {}
+    return {"citationsContent": content | {"citations": block.citations}}
+
+
 def reasoning_content(block: Thinking) -> dict[str, JSON]:
     """Reasoning with what its maker sealed: every vendor's signature fits the slot."""
     if block.redacted:
@@ -295,16 +307,3 @@ def reasoning_content(block: Thinking) -> dict[str, JSON]:
     if block.opaque is not None:
         shown["signature"] = carrier.to_slot(block.opaque, VENDOR)
     return {"reasoningContent": {"reasoningText": shown}}
-
-
-def _as_json(encoded: dict[str, JSON]) -> dict[str, JSON]:
-    """A text of a tool result for a model that takes JSON: an object as it is, anything else in one."""
-    text = encoded.get("text")
-    if not isinstance(text, str):
-        return encoded
-    try:
-        if isinstance(orjson.loads(text), dict):
-            return {"json": orjson.Fragment(text)}
-    except orjson.JSONDecodeError:
-        pass
-    return {"json": {"result": text}}
