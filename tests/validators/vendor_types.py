@@ -83,14 +83,15 @@ _EXTRA: dict[str, tuple[set[str], set[str], set[str]]] = {
     "vllm": ({"top_k"}, {"reasoning_content"}, {"video_url"}),
 }
 _REFUSED: dict[str, set[str]] = {
-    "deepseek": {"max_completion_tokens", "n", "seed", "logit_bias", "user", "parallel_tool_calls", "service_tier", "store", "metadata"},
-    "openrouter": {"max_completion_tokens", "store", "verbosity"},
-    "xai": {"logit_bias", "store", "verbosity"},
-    "perplexity": {"tools", "tool_choice", "stream_options", "stop", "seed", "n", "logprobs", "logit_bias", "user", "parallel_tool_calls"},
-    "cerebras": {"logit_bias", "n", "store", "verbosity"},
+    "deepseek": {"max_completion_tokens", "seed", "logit_bias", "user", "parallel_tool_calls"},
+    "openrouter": {"max_completion_tokens"},
+    "xai": {"logit_bias"},
+    "perplexity": {"tools", "stream_options", "stop", "seed", "logprobs", "top_logprobs", "logit_bias", "user", "parallel_tool_calls"},
+    "cerebras": {"logit_bias"},
     "gemini-openai": {"logit_bias", "seed", "user", "logprobs", "top_logprobs", "store", "metadata", "service_tier"},
-    "vllm": {"max_completion_tokens", "store", "verbosity"},
+    "vllm": {"max_completion_tokens"},
 }
+_ONE_ANSWER = {"deepseek", "perplexity", "cerebras"}
 
 
 def check_listed_request(vendor: str, body: bytes) -> None:
@@ -98,6 +99,7 @@ def check_listed_request(vendor: str, body: bytes) -> None:
     parsed = orjson.loads(body)
     top, assistant, parts = _EXTRA[vendor]
     assert not parsed.keys() & _REFUSED[vendor]
+    assert vendor not in _ONE_ANSWER or parsed.get("n", 1) == 1
     for name in top:
         parsed.pop(name, None)
     if vendor == "deepseek" and parsed.get("reasoning_effort") == "max":

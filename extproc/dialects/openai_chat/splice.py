@@ -51,7 +51,7 @@ def splice_request(raw: bytes, body: JSON, facts: Facts) -> Encoded:
             edits["tool_choice"] = b'"required"'
     _limits(body, facts, edits, losses, exact=exact)
     for name in layout.members:
-        if name in gone and name not in edits:
+        if name in gone and name not in edits and not (name == "n" and body.get(name) == 1):
             edits[name] = None
             _lost(name, body.get(name), losses)
     if "messages" in layout.members:
