@@ -287,8 +287,7 @@ def test_errors_raise_in_the_sdk(kind: ErrorKind, expected: type[openai.APIStatu
     assert error.body["message"] == "why"  # type: ignore[index]
 
 
-def test_an_error_in_a_stream_raises_in_the_sdk() -> None:
-    """Fidelity point 47."""
+def test_point_47_an_error_in_a_stream_raises_in_the_sdk() -> None:
     error = raised(200, DIALECT.encode_stream_error(ApiError(ErrorKind.OVERLOADED, "busy")), "text/event-stream", stream=True)
     assert error.message == "busy"
     assert error.code == "overloaded"

@@ -355,8 +355,8 @@ def test_stateless_with_the_reasoning_state_of_reasoning_models() -> None:
     assert "include" not in encode(facts=Facts("gpt-oss", "vllm"))[0]
 
 
-def test_reasoning_stands_in_front_of_what_it_led_to() -> None:
-    """Fidelity point 30: a reasoning item that nothing follows is a recorded 400."""
+def test_point_30_reasoning_stands_in_front_of_what_it_led_to() -> None:
+    """A reasoning item that nothing follows is a recorded 400."""
     own, other = Opaque("openai", "rs_1:E1"), Opaque("anthropic", "S")
     body, losses = encode(
         user(Text("q")),

@@ -175,8 +175,8 @@ def test_a_custom_tools_call_is_told_whole() -> None:
         (b"[1]", ErrorKind.UPSTREAM),
     ],
 )
-def test_failures_in_a_stream(last: Any, kind: ErrorKind) -> None:
-    """Fidelity point 47: an error, and nothing behind it."""
+def test_point_47_failures_in_a_stream(last: Any, kind: ErrorKind) -> None:
+    """An error, and nothing behind it."""
     found, _ = decode(event("created", response=ANSWER), last, event("completed", response=ANSWER))
     assert isinstance(found[-1], StreamError)
     assert found[-1].error.kind is kind
@@ -191,8 +191,8 @@ def test_a_cut_last_event_is_none() -> None:
 # to clients
 
 
-def test_order_of_events() -> None:
-    """Fidelity point 37: numbered, added, filled, done, completed."""
+def test_point_37_order_of_events() -> None:
+    """Numbered, added, filled, done, completed."""
     out, losses = encode(
         MessageStart("a1", "m", 5),
         BlockStart(0, Thinking("")),
@@ -290,8 +290,7 @@ def test_blocks_side_by_side() -> None:
     assert folded["incomplete_details"] == {"reason": "max_output_tokens"}
 
 
-def test_nothing_ends_well_without_a_finish() -> None:
-    """Fidelity point 42."""
+def test_point_42_nothing_ends_well_without_a_finish() -> None:
     out, _ = encode(BlockStart(0, Text("")), BlockDelta(0, "half"), End())
     assert b"response.completed" not in out
     out, _ = encode(
