@@ -74,7 +74,7 @@ class Speaks:
     `dialect` is the catalog's key: a dialect's name, or `name@envelope` where the provider wraps the format. `base` stands between the
     provider's base path and the dialect's own path and may hold `{deployment}`, the target's name on the wire; `query` goes behind it and may
     hold `{api_version}`; it is left out where the provider has none. `models` is a regular expression that the start of the target's model must
-    match, `api` a word by which a target can ask for this format alone (`api: responses`).
+    match, `api` a word by which a target can ask for this format alone (`api: responses`). `since` is the first dated `api_version` that has it.
     """
 
     operation: Operation
@@ -83,6 +83,7 @@ class Speaks:
     query: str = ""
     models: str | None = None
     api: str | None = None
+    since: str | None = None
 
     def serves(self, model: str) -> bool:
         """Is this how `model` is reached? An unnamed one ("*") only where every model is."""
@@ -241,7 +242,8 @@ KINDS: dict[str, ProviderKind] = {
         ProviderKind(
             "azure-openai",
             (
-                Speaks(Operation.CHAT, "openai_chat", "/openai/deployments/{deployment}", _DATED, api="chat"),
+                Speaks(Operation.CHAT, "openai_chat", "/openai/deployments/{deployment}", _DATED, f"(?!{RESPONSES_ONLY})", "chat"),
+                Speaks(Operation.CHAT, "openai_responses", "/openai", _DATED, api="responses", since="2025-03-01"),
                 *embeddings("/openai/deployments/{deployment}", _DATED),
                 *openai_native("/openai/deployments/{deployment}", _DATED),
             ),
@@ -252,7 +254,7 @@ KINDS: dict[str, ProviderKind] = {
             # at Azure's global price, which the packaged data has for few of its models
             prices="openai",
             undated=(
-                Speaks(Operation.CHAT, "openai_chat", "/openai/v1", _DATED, api="chat"),
+                *openai_chats("/openai/v1", _DATED),
                 *embeddings("/openai/v1", _DATED),
                 *openai_native("/openai/v1", _DATED),
             ),

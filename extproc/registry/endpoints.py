@@ -181,7 +181,7 @@ def _api_version(field: Field | None, kind: ProviderKind | None) -> tuple[str | 
         return (None if value == "v1" else value), replace(kind, speaks=kind.undated)
     if value is not None and not _API_VERSION.match(value):
         field.fail(f"{shown(value)} is no version: a date such as 2024-10-21 or 2025-04-01-preview, or {' or '.join(UNDATED)}")
-    return value, kind
+    return value, replace(kind, speaks=tuple(s for s in kind.speaks if s.since is None or (value or "") >= s.since))
 
 
 def _endpoint(record: Record, kind: ProviderKind | None, places: Mapping[str, str]) -> Endpoint | None:

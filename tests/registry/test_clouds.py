@@ -78,6 +78,30 @@ def test_azure(version: str | None, model: str, deployment: str | None, expected
     assert (facts.model, facts.wire_model, facts.vendor) == (model, deployment or model, "openai")
 
 
+@pytest.mark.parametrize(
+    ("version", "model", "client", "expected"),
+    [
+        ("2025-04-01-preview", "gpt-4o", "openai_responses", ("openai_responses", "/openai", "api-version=2025-04-01-preview")),
+        ("2025-03-01-preview", "o3-pro", "openai_chat", ("openai_responses", "/openai", "api-version=2025-03-01-preview")),
+        # before there was a Responses API
+        ("2024-10-21", "gpt-4o", "openai_responses", ("openai_chat", "/openai/deployments/gpt-4o", "api-version=2024-10-21")),
+        ("v1", "gpt-4o", "openai_responses", ("openai_responses", "/openai/v1", "")),
+        ("preview", "o3-pro", "anthropic_messages", ("openai_responses", "/openai/v1", "api-version=preview")),
+    ],
+)
+def test_both_chat_formats_of_azure(version: str, model: str, client: str, expected: tuple[str, str, str]) -> None:
+    assert reached(loaded({**AZURE, "api_version": version}, {"model": model}), client) == expected
+
+
+@pytest.mark.parametrize(("api", "dialect"), [("chat", "openai_chat"), ("responses", "openai_responses")])
+@pytest.mark.parametrize("client", ["openai_chat", "openai_responses", "gemini"])
+@pytest.mark.parametrize("provider", [AZURE, {"kind": "openai", "credential": {"env": "K"}}])
+def test_one_api_of_openai_alone(provider: dict[str, Any], client: str, api: str, dialect: str) -> None:
+    registry = loaded(provider, {"model": "gpt-5", "api": api})
+    assert reached(registry, client)[0] == dialect
+    assert registry.targets["t"].upstream(Operation.EMBEDDINGS, "") is not None
+
+
 def test_azure_behind_a_gateway_with_a_path() -> None:
     registry = loaded({**AZURE, "kind": "azure", "url": "https://apim.example/llm", "api_version": "2024-10-21"})
     assert reached(registry, "openai_chat")[1] == "/llm/openai/deployments/gpt-4o"
@@ -180,7 +204,7 @@ def test_bedrock_somewhere_else() -> None:
         ),
         (AZURE, {"deployment": "a/b"}, "targets.t.deployment", '"a/b" is no name of a deployment'),
         (AZURE, {"deployment": "../x"}, "targets.t.deployment", '"../x" is no name of a deployment'),
-        (AZURE, {"api": "converse"}, "targets.t.api", 'the kind azure-openai has no api "converse"; it has: chat'),
+        (AZURE, {"api": "converse"}, "targets.t.api", 'the kind azure-openai has no api "converse"; it has: chat, responses'),
         ({"kind": "anthropic", "credential": {"env": "K"}}, {"api": "chat"}, "targets.t.api", 'the kind anthropic has no api "chat" to choose from'),
         ({"kind": "openai", "credential": {"env": "K"}}, {"deployment": "x"}, "targets.t.deployment", "the kind openai has no deployments"),
         ({"kind": "openai", "credential": {"env": "K"}, "region": "eu-central-1"}, {}, "providers.p.region", "says nothing: the kind openai"),
