@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import json
 
+import orjson
+
+from extproc.core.errors import BadRequestError
 from extproc.core.ir import JSON
 
 _LIMIT = float(1 << 63)
@@ -37,3 +40,14 @@ def exact(raw: bytes, body: JSON, member: str) -> JSON:
         # longer than Python reads, or nested deeper: only the fast parser takes it
         return body
     return {**body, member: again[member]}
+
+
+def raw_json(value: JSON) -> str:
+    """A parsed value as JSON text, whole numbers of any size in it too. Raises `BadRequestError` if it is nested too deep to be written."""
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:
+        try:
+            return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        except RecursionError:
+            raise BadRequestError("The JSON is nested too deep.") from None

@@ -46,7 +46,7 @@ from extproc.core.ir import (
 from extproc.dialects.catalog import DIALECTS
 from extproc.routing.chain import lacking
 from extproc.stages import pipes, upstream
-from tests.dialects import anthropic_recorded, bedrock_recorded, chat_recorded, cohere_recorded, gemini_traffic, responses_recorded
+from tests.dialects import anthropic_recorded, bedrock_recorded, chat_recorded, cohere_recorded, gemini_traffic, ollama_recorded, responses_recorded
 from tests.golden.matrix import CLIENTS, TARGETS
 from tests.validators.answers import ANSWERS, STREAMS
 from tests.validators.requests import REQUESTS
@@ -85,6 +85,11 @@ def exchanges() -> list[Exchange]:
         found.append(Exchange(e.name, "gemini", "gemini", e.model, orjson.loads(e.request) | {"model": e.model}, e.status, e.response, e.stream))
     found += [
         Exchange(c.name, "cohere", "cohere_chat", c.request["model"], c.request, c.status, c.response, c.stream) for c in cohere_recorded.chats()
+    ]
+    found += [
+        Exchange(e.name, "ollama", "ollama_chat", e.model, e.request, e.status, e.response, e.stream)
+        for e in ollama_recorded.exchanges()
+        if e.path == "/api/chat"
     ]
     found += [
         Exchange(e.name, "bedrock", "bedrock_converse", e.model, e.request, e.status, e.response, e.stream) for e in bedrock_recorded.converse()

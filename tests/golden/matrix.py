@@ -23,6 +23,7 @@ from extproc.core.errors import ApiError
 from extproc.core.ir import Loss
 from extproc.dialects.catalog import DIALECTS
 from extproc.providers.kinds import KINDS, chat
+from extproc.providers.vendors import LACKS
 from extproc.registry.types import Provider, Target
 from extproc.routing.chain import lacking
 from extproc.stages import pipes, upstream
@@ -30,14 +31,19 @@ from tests.golden.frames import framed, unframed
 
 FOLDER = Path(__file__).parent
 MARK = ".golden."
-CLIENTS = ("openai_chat", "anthropic_messages", "gemini", "openai_responses", "cohere_chat", "bedrock_converse")
+CLIENTS = ("openai_chat", "anthropic_messages", "gemini", "openai_responses", "cohere_chat", "bedrock_converse", "ollama_chat")
 
 
 def _target(name: str, kind: str, facts: Facts) -> Target:
     # one format each: a client that the provider could serve in its own is to be translated here
     only = replace(KINDS[kind], speaks=chat(name.partition("-")[0]))
     provider = Provider(name=name, kind=only, scheme="https", host="host", port=443, base_path="", credentials=(), quirks=facts.quirks)
-    return Target(name, provider, facts.model, facts, {})
+    return Target(name, provider, facts.model, facts, {need: False for quirk, need in LACKS.items() if quirk in facts.quirks})
+
+
+def _vendor(kind: str, model: str) -> Target:
+    """A vendor of Chat Completions."""
+    return _target(f"openai_chat-{kind}", kind, Facts(model, kind, quirks=KINDS[kind].quirks))
 
 
 TARGETS: dict[str, Target] = {
@@ -46,6 +52,10 @@ TARGETS: dict[str, Target] = {
         _target("openai_chat", "openai", Facts("gpt-4o", "openai", 16384, 128000)),
         _target("openai_chat-reasoning", "openai", Facts("gpt-5", "openai", 128000, 400000)),
         _target("openai_chat-compatible", "openai-compatible", Facts("some/model", "openai-compatible", quirks=KINDS["openai-compatible"].quirks)),
+        _vendor("mistral", "mistral-small-latest"),
+        _vendor("groq", "openai/gpt-oss-120b"),
+        _vendor("deepseek", "deepseek-v4-flash"),
+        _vendor("openrouter", "anthropic/claude-sonnet-4.5"),
         _target("anthropic_messages", "anthropic", Facts("claude-sonnet-4-5", "anthropic", 64000, 200000)),
         _target("anthropic_messages-adaptive", "anthropic", Facts("claude-opus-4-7", "anthropic", 128000, 1000000)),
         _target("gemini", "gemini", Facts("gemini-2.5-flash", "gemini", 65536, 1048576)),
@@ -54,6 +64,8 @@ TARGETS: dict[str, Target] = {
         _target("gemini-3", "gemini", Facts("gemini-3-flash-preview", "gemini", 65536, 1048576)),
         _target("cohere_chat", "cohere", Facts("command-a-03-2025", "cohere", 8000, 256000)),
         _target("cohere_chat-reasoning", "cohere", Facts("command-a-reasoning-08-2025", "cohere", 32000, 256000)),
+        _target("ollama_chat", "ollama", Facts("qwen3:8b", "ollama", quirks=KINDS["ollama"].quirks)),
+        _target("ollama_chat-levels", "ollama", Facts("gpt-oss:20b", "ollama", quirks=KINDS["ollama"].quirks)),
         _target("bedrock_converse", "bedrock", Facts("us.anthropic.claude-sonnet-4-5-20250929-v1:0", "anthropic", 64000, 200000)),
         _target("bedrock_converse-adaptive", "bedrock", Facts("global.anthropic.claude-opus-4-7", "anthropic", 128000, 1000000)),
         _target("bedrock_converse-nova", "bedrock", Facts("us.amazon.nova-2-lite-v1:0", "bedrock", 65535, 1000000)),

@@ -8,6 +8,7 @@ import pytest
 from tests.golden.matrix import CLIENTS, FOLDER, MARK, TARGETS, Case, cases, golden, request, response, stream
 from tests.validators.answers import ANSWERS, STREAMS
 from tests.validators.requests import REQUESTS
+from tests.validators.vendor_types import VENDORS
 
 CASES = list(cases())
 
@@ -40,7 +41,7 @@ def test_requests_are_valid(case: Case) -> None:
     _, body, losses = request(case)
     dialect = TARGETS[case.to].provider.kind.dialect
     if body is not None and dialect != case.source:
-        REQUESTS[dialect](body)
+        VENDORS.get(TARGETS[case.to].provider.kind.name, REQUESTS[dialect])(body)
         assert len({(loss.code, loss.detail) for loss in losses}) == len(losses)
 
 

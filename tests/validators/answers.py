@@ -16,6 +16,8 @@ from tests.validators.bedrock_service import check_converse_answer, check_conver
 from tests.validators.cohere_sdk import check_answer as check_cohere_answer
 from tests.validators.cohere_sdk import check_stream as check_cohere_stream
 from tests.validators.genai_sdk import check_gemini_answer, check_gemini_stream
+from tests.validators.ollama_types import check_chat_answer as check_ollama_answer
+from tests.validators.ollama_types import check_chat_stream as check_ollama_stream
 from tests.validators.responses_types import check_responses_answer, check_responses_stream
 
 
@@ -82,6 +84,7 @@ ANSWERS: dict[str, Callable[[bytes], None]] = {
     "gemini": check_gemini_answer,
     "bedrock_converse": check_converse_answer,
     "cohere_chat": check_cohere_answer,
+    "ollama_chat": check_ollama_answer,
 }
 STREAMS: dict[str, Callable[[bytes], dict[str, Any] | None]] = {
     "openai_chat": check_chat_stream,
@@ -90,4 +93,5 @@ STREAMS: dict[str, Callable[[bytes], dict[str, Any] | None]] = {
     "gemini": check_gemini_stream,
     "bedrock_converse": check_converse_stream,
     "cohere_chat": check_cohere_stream,
+    "ollama_chat": check_ollama_stream,
 }

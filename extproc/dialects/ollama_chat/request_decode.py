@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections import deque
 
-import orjson
-
 from extproc.core import carrier
+from extproc.core.bignum import raw_json
 from extproc.core.errors import BadRequestError
 from extproc.core.ir import (
     JSON,
@@ -137,18 +136,14 @@ class _Messages:
             call_id, opaque, thoughts = carrier.split(given) if isinstance(given, str) and given else (f"call_{i}_{n}", None, [])
             signed += thoughts
             arguments = function.get("arguments")
-            text = arguments if isinstance(arguments, str) else "" if arguments is None else orjson.dumps(arguments).decode()
+            text = arguments if isinstance(arguments, str) else "" if arguments is None else raw_json(arguments)
             calls.append(ToolCall(call_id, function["name"], text, opaque))
         return calls, signed
 
     def _result(self, message: dict[str, JSON], where: str, i: int) -> None:
         call = self._called(message)
-        name = message.get("tool_name") or message.get("name")
-        result = ToolResult(
-            call.id if call else f"call_{i}_orphan",
-            self._content(message, where),
-            call.name if call else name if isinstance(name, str) else "",
-        )
+        # a result that answers no call has no name either: nothing in the history says that there was such a call
+        result = ToolResult(call.id if call else f"call_{i}_orphan", self._content(message, where), call.name if call else "")
         if self._results is None:
             self._results = Message(Role.USER, [])
             self._out.append(self._results)
