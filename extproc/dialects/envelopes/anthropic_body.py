@@ -19,6 +19,9 @@ from extproc.core.losses import Losses
 
 BETA_HEADER = "anthropic-beta"
 VERSION_HEADER = "anthropic-version"
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_FIRST = "2023-06-01"
+"""The API's version that the clouds know by names of their own; later ones they take by Anthropic's (anthropic SDK 2: 2026-10-21)."""
 
 
 def betas(encoded: Encoded, known: re.Pattern[str], losses: Losses) -> list[str]:
@@ -32,12 +35,15 @@ def betas(encoded: Encoded, known: re.Pattern[str], losses: Losses) -> list[str]
 
 
 def wrapped(encoded: Encoded, path: str, version: str, removed: Collection[str], kept: list[str], losses: Losses, *, in_body: bool) -> Encoded:
-    """`encoded` as its provider takes it: without its `model` and the members `removed`, with the `version`, and the betas in the body or the header.
+    """`encoded` as its provider takes it: without its `model` and the members `removed`, the betas in the body or the header.
 
+    `version` is the provider's name for the API's first version; a later one that the client asks for goes on as it is.
     Raises `BadRequestError` if the body is not one JSON object.
     """
     layout = jsonedit.scan(encoded.body)
-    edits: dict[str, bytes | None] = {"anthropic_version": orjson.dumps(version), "model": None}
+    stated = encoded.headers.get(VERSION_HEADER, "")
+    newer = _DATE.fullmatch(stated) is not None and stated > _FIRST
+    edits: dict[str, bytes | None] = {"anthropic_version": orjson.dumps(stated if newer else version), "model": None}
     for name in removed:
         if name in layout.members:
             edits[name] = None
@@ -46,8 +52,8 @@ def wrapped(encoded: Encoded, path: str, version: str, removed: Collection[str],
     headers = {name: value for name, value in encoded.headers.items() if name not in {BETA_HEADER, VERSION_HEADER}}
     if kept and in_body:
         place = layout.members.get("anthropic_beta")
-        stated = orjson.loads(encoded.body[place.start : place.end]) if place is not None else []
-        edits["anthropic_beta"] = orjson.dumps(list(dict.fromkeys([*(stated if isinstance(stated, list) else []), *kept])))
+        given = orjson.loads(encoded.body[place.start : place.end]) if place is not None else []
+        edits["anthropic_beta"] = orjson.dumps(list(dict.fromkeys([*(given if isinstance(given, list) else []), *kept])))
     elif kept:
         headers[BETA_HEADER] = ",".join(kept)
     body = jsonedit.splice(encoded.body, {name: value for name, value in edits.items() if value is not None or name in layout.members}, layout)
