@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from extproc.core.errors import ApiError, ErrorKind
-from extproc.core.ir import End, Event, Finish, FinishReason, MessageStart, Opaque, StreamError, Text, Thinking, ToolCall, UsageUpdate
+from extproc.core.ir import BlockStop, End, Event, Finish, FinishReason, MessageStart, Opaque, StreamError, Text, Thinking, ToolCall, UsageUpdate
 from extproc.core.usage import Usage
 from extproc.dialects.openai_chat import OpenAIChat
 from tests.dialects.cross import gathered
@@ -163,7 +163,7 @@ def test_point_28_claudes_signature_at_openrouter_streamed() -> None:
         delta(content="a"),
         delta("stop"),
     )
-    assert [e.opaque for e in events if type(e).__name__ == "BlockStop"] == [Opaque("anthropic", "c2ln"), None]
+    assert [e.opaque for e in events if isinstance(e, BlockStop)] == [Opaque("anthropic", "c2ln"), None]
 
 
 def test_point_28_geminis_signature_at_its_openai_endpoint() -> None:
