@@ -36,7 +36,7 @@ class Arrived:
 
 class FakeBedrock(ThreadingHTTPServer):
     """`accounts` maps access key ids to (secret, session token or None). Answers 200, 403 for a signature that does not hold; a path that ends with
-    `-stream` is answered in pieces."""
+    `-stream` is answered in pieces. `answers`: (end of the path, content type, body) of other answers than these."""
 
     daemon_threads = True
 
@@ -44,6 +44,7 @@ class FakeBedrock(ThreadingHTTPServer):
         self.accounts = dict(accounts)
         self.region, self.service = region, service
         self.requests: list[Arrived] = []
+        self.answers: list[tuple[str, str, bytes]] = []
         super().__init__(("127.0.0.1", 0), _Handler)
 
     @property
@@ -94,8 +95,11 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("content-length", "0")))
         arrived = self.server.judged("POST", self.path, {k.lower(): v for k, v in self.headers.items()}, body)
         self.server.requests.append(arrived)
+        answer = next(((kind, body) for end, kind, body in self.server.answers if self.path.endswith(end)), None)
         if arrived.refusal is not None:
             self._whole(403, b'{"message":"The security token included in the request is invalid."}')
+        elif answer is not None:
+            self._whole(200, answer[1], answer[0])
         elif self.path.partition("?")[0].endswith("-stream"):
             self.send_response(200)
             self.send_header("content-type", "application/vnd.amazon.eventstream")
@@ -107,9 +111,9 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._whole(200, b'{"ok":true}')
 
-    def _whole(self, status: int, body: bytes) -> None:
+    def _whole(self, status: int, body: bytes, kind: str = "application/json") -> None:
         self.send_response(status)
-        self.send_header("content-type", "application/json")
+        self.send_header("content-type", kind)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
