@@ -32,6 +32,7 @@ from extproc.routing.health import Health
 from extproc.stages import bodies
 from extproc.stages.route import RouteExchange
 from extproc.stages.services import Services, Snapshots
+from extproc.stages.trial import MEDIA
 from extproc.stages.upstream import UpstreamRequest, build, via_of
 
 _SHOWN = 2000
@@ -128,14 +129,13 @@ def explain(registry: Registry, raw: bytes, path: str | None, headers: Mapping[s
     # the same draws as the route stage's give the same chain, and its exclusions
     found = chain.build(model, registry.targets, DIALECTS, client, needs, services.health, _draws(seed))
     excluded = [{"cluster": e.cluster, "code": e.code, "why": e.detail} for e in found.excluded]
-    if model.strict:
-        for cluster in found.clusters:
-            lost = entry(cluster)
-            if "error" in lost:
-                excluded.append({"cluster": cluster, "code": "untranslatable", "why": lost["error"]})
-            elif lost["losses"]:
-                why = "the model is strict, and this target would lose: " + ", ".join(sorted({loss["code"] for loss in lost["losses"]}))
-                excluded.append({"cluster": cluster, "code": "strict", "why": why})
+    for cluster in found.clusters if model.strict or needs & MEDIA else ():
+        lost = entry(cluster) if cluster not in clusters else {"losses": []}
+        if "error" in lost:
+            excluded.append({"cluster": cluster, "code": "untranslatable", "why": lost["error"]})
+        elif lost["losses"] and model.strict:
+            why = "the model is strict, and this target would lose: " + ", ".join(sorted({loss["code"] for loss in lost["losses"]}))
+            excluded.append({"cluster": cluster, "code": "strict", "why": why})
     return said | {
         "asked": plan.asked,
         "model": model.name,

@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--concurrency", type=int, default=1, metavar="N", help="Envoy's worker threads (default: 1)")
     parser.add_argument("--grace", type=float, default=30.0, metavar="SECONDS", help="how long a stop waits for requests under way (default: 30)")
     parser.add_argument("--no-expose", action="store_true", help="do not send x-llm-target and x-llm-attempts to clients")
-    parser.add_argument("--expose-losses", action="store_true", help="send x-llm-losses to clients")
+    parser.add_argument("--expose-losses", action="store_true", help="send x-llm-losses to clients (of a stream: what its request lost)")
     parser.add_argument("--show-alias", action="store_true", help="name the model in answers as the client did, not as the provider does")
     parser.add_argument("--trace-console", action="store_true", help="print every trace as a tree, Envoy's spans included")
     add_envoy(parser)

@@ -6,10 +6,10 @@ What we refuse, we refuse here, in the caller's dialect, before any provider see
 from __future__ import annotations
 
 from extproc.core.dialect import Ask
-from extproc.core.errors import ApiError, ErrorKind, UntranslatableError
+from extproc.core.errors import ApiError, ErrorKind
 from extproc.core.exchange import ROUTE, Action, Arm, BodyEvent, Closed, Continue, Finish, HeadersEvent, Immediate, Kind, State, Tick
 from extproc.core.headers import CLIENT_KEPT, PASSED, kept, media_type
-from extproc.core.ir import JSON, Loss
+from extproc.core.ir import JSON
 from extproc.core.multipart import MULTIPART
 from extproc.core.plan import NAMESPACE, Plan, groups
 from extproc.registry.types import Attempts, Commit, Model, Timeouts
@@ -19,7 +19,7 @@ from extproc.stages.operations import Asked, Own
 from extproc.stages.reply import ReplyStage
 from extproc.stages.request import DEADLINE
 from extproc.stages.services import Services, UnderWay
-from extproc.stages.upstream import encode, via_of
+from extproc.stages.trial import MEDIA, carrying
 from extproc.telemetry.record import Outcome
 
 PER_TRY_GRACE = 0.25
@@ -114,8 +114,10 @@ class RouteExchange(ReplyStage):
         if model is None:
             raise operations.unknown_model(name)
         record.commit, record.registry = model.commit.value, self.registry.digest
-        chain = chains.build(model, self.registry.targets, services.dialects, client, client.needs(body), services.health, services.random)
-        clusters = self._lossless(raw, body, chain.clusters, ask) if model.strict else chain.clusters
+        needs = client.needs(body)
+        clusters = chains.build(model, self.registry.targets, services.dialects, client, needs, services.health, services.random).clusters
+        if model.strict or (len(clusters) > 1 and needs & MEDIA):
+            clusters = carrying(services, self.registry, client, raw, body, ask, clusters, strict=model.strict)
         # longer than the attempts that are allowed: a failure may pick a sibling key or a larger window from behind
         clusters = clusters[:LONGEST_CHAIN]
         if len(clusters) == 1:
@@ -186,30 +188,6 @@ class RouteExchange(ReplyStage):
             path=ask.path,
         )
         return self.plan
-
-    def _lossless(self, raw: bytes, body: JSON, clusters: list[str], ask: Ask) -> list[str]:
-        """`strict: true`: only the targets that carry the request without any loss."""
-        services = self.services
-        good: list[str] = []
-        lost: list[Loss] = []
-        for cluster in clusters:
-            target = self.registry.cluster_target(cluster)
-            assert target is not None
-            via = via_of(target, self.client)
-            assert via is not None
-            try:
-                losses = encode(raw, body, self.client, services.dialects[via.dialect], services.facts(target, ask.model)[0], ask).losses
-            except UntranslatableError as error:
-                lost.append(Loss("untranslatable", error.message))
-                continue
-            if losses:
-                lost += losses
-            else:
-                good.append(cluster)
-        if not good:
-            codes = ", ".join(sorted({loss.code for loss in lost}))
-            raise ApiError(ErrorKind.UNPROCESSABLE, f"this model is strict, and every target would lose something of this request: {codes}")
-        return good
 
     def _own_answer(self, asked: Asked, raw: bytes) -> list[Action]:
         """What needs no provider."""

@@ -61,8 +61,12 @@ def own_facts(target: Target, asked: str) -> tuple[Facts, Price | None]:
 
 @dataclass(slots=True)
 class Options:
-    """What an operator sets for the whole server. `max_body` in bytes; `expose`: send x-llm-target and x-llm-attempts to clients;
-    `expose_losses`: send x-llm-losses too; `show_alias`: answers name the model as the client did, not as the provider does."""
+    """What an operator sets for the whole server. `max_body` in bytes; `expose`: send x-llm-target and x-llm-attempts to clients.
+
+    `expose_losses`: send x-llm-losses, too: what the translation of the request lost, and of an answer that goes out whole also what that lost. The
+    headers of a stream are gone before its answer is known; span and log line have it all. `show_alias`: answers name the model as the client did,
+    not as the provider does.
+    """
 
     max_body: int = 64 << 20
     expose: bool = True

@@ -319,3 +319,51 @@ def test_a_request_whose_client_leaves_is_forgotten() -> None:
     exchange.handle(Closed())
     assert exchange.record.outcome is Outcome.CLIENT_GONE
     assert not exchange.services.under_way
+
+
+def lossy(*, stream: bool) -> tuple[str | None, list[str], Continue]:
+    """(the losses in the header, those in the books) of a request whose seed, and whose answer's second choice, are lost."""
+    body = chat(seed=7, max_tokens=9, stream=stream, messages=[{"role": "user", "content": "x"}])
+    trip = Journey(World(registry(target("a", "anthropic_messages")), options=Options(expose_losses=True)))
+    exchange = trip.route(body)
+    attempt = trip.attempt(1, body)
+    usage = {"input_tokens": 1, "output_tokens": 1}
+    strange = {"type": "unheard_of", "x": 1}
+    if stream:
+        kind, events = (
+            "text/event-stream",
+            [
+                {
+                    "type": "message_start",
+                    "message": {"id": "m", "type": "message", "role": "assistant", "model": "c", "content": [], "usage": usage},
+                },
+                {"type": "content_block_start", "index": 0, "content_block": strange},
+                {"type": "content_block_stop", "index": 0},
+                {"type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": None}, "usage": usage},
+                {"type": "message_stop"},
+            ],
+        )
+        raw = b"".join(b"event: %b\ndata: %b\n\n" % (str(e["type"]).encode(), orjson.dumps(e)) for e in events)
+    else:
+        kind = "application/json"
+        answer = {"id": "m", "type": "message", "role": "assistant", "model": "c", "content": [strange], "stop_reason": "end_turn", "usage": usage}
+        raw = orjson.dumps(answer)
+    trip.take(attempt.handle(trip.response(200, kind)))
+    trip.take(attempt.handle(piece(raw, end=True)))
+    first = of_type(exchange.handle(trip.response(200, kind)), Continue)
+    last = of_type(exchange.handle(piece(raw, end=True)), Continue)
+    header = dict(last.set).get("x-llm-losses") or dict(first.set).get("x-llm-losses")
+    return header, exchange.record.losses, first
+
+
+def test_the_losses_header_of_a_whole_answer_has_them_all() -> None:
+    header, books, _ = lossy(stream=False)
+    assert header == "dropped:foreign_block,dropped:seed"
+    assert books == ["dropped:foreign_block", "dropped:seed"]
+
+
+def test_the_losses_header_of_a_stream_has_those_of_its_request() -> None:
+    header, books, first = lossy(stream=True)
+    assert header == "dropped:seed"
+    assert dict(first.set)["x-llm-losses"] == header
+    assert books == ["dropped:foreign_block", "dropped:seed"]
