@@ -2,7 +2,7 @@
 
 Anthropic requires `max_tokens`, so a default for it must exist and fit the model. Only what the vendors publish stands here; a model that
 is not listed has unknown limits, and the registry file overrides. Sources: https://platform.claude.com/docs/en/about-claude/models/overview,
-https://developers.openai.com/api/docs/models, https://ai.google.dev/gemini-api/docs/models.
+https://developers.openai.com/api/docs/models, https://ai.google.dev/gemini-api/docs/models, https://api-docs.deepseek.com/quick_start/pricing.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ LIMITS: dict[str, dict[str, Limits]] = {
         **_all("gemini-2.5-flash gemini-2.5-flash-lite gemini-3-flash gemini-3.1-flash-lite gemini-3.5-flash", 65536),
         **_all("gemini-2.5-pro gemini-3-pro gemini-3.1-pro", 65536, 1048576),
     },
+    "deepseek": _all("deepseek-v4-flash deepseek-v4-pro", 384000, 1000000),
 }
 """By the vendor of a provider kind, then by model without its snapshot."""
 

@@ -86,7 +86,7 @@ def test_point_38_azures_first_chunk() -> None:
 
 
 def test_point_39_perplexity_has_no_terminator() -> None:
-    sources = {"citations": ["https://e.x"], "search_results": [{"title": "t", "url": "https://e.x"}]}
+    sources: dict[str, Any] = {"citations": ["https://e.x"], "search_results": [{"title": "t", "url": "https://e.x"}]}
     raw = b"".join(b"data: " + json.dumps(c | sources).encode() + b"\n\n" for c in (delta(content="a"), delta("stop")))
     decoder = DIALECT.stream_decoder()
     events = [*decoder.feed(raw), *decoder.close()]

@@ -29,8 +29,9 @@ from extproc.core.ir import (
 )
 from extproc.core.losses import Losses
 from extproc.core.openai_errors import decode_error_object
+from extproc.core.usage import Usage
 from extproc.dialects.openai_chat import details
-from extproc.dialects.openai_chat.content import NAME, data_url, decode_content, image_part
+from extproc.dialects.openai_chat.content import MISTRAL, NAME, data_url, decode_content, image_part
 from extproc.dialects.openai_chat.request_decode import arguments
 from extproc.dialects.openai_chat.signature import google_signature
 from extproc.dialects.openai_chat.usage import COERCED, decode_finish, decode_usage, encode_finish, encode_usage, finish_error
@@ -233,6 +234,9 @@ def encode_response(response: Response, reply: Reply) -> tuple[bytes, list[Loss]
     }
     if response.usage is not None:
         body["usage"] = encode_usage(response.usage)
+    elif reply.form == MISTRAL:
+        losses.add("defaulted:usage", "Mistral's SDK requires counts")
+        body["usage"] = encode_usage(Usage())
     return orjson.dumps(body), losses
 
 
