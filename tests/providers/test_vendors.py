@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -11,9 +12,13 @@ from opentelemetry.semconv._incubating.attributes.gen_ai_attributes import GenAi
 
 from extproc.core.dialect import Need
 from extproc.core.operation import Operation
+from extproc.dialects.catalog import DIALECTS
 from extproc.dialects.openai_chat import members
 from extproc.providers.kinds import ALIASES, KINDS, QUIRKS
 from extproc.providers.vendors import CARRIES, CHAT_VENDORS, LACKS
+from extproc.registry.load import parse_registry
+from extproc.registry.types import Target
+from extproc.routing.chain import lacking
 
 VENDORS = {v.name: v for v in CHAT_VENDORS}
 UNNAMED = {"together", "fireworks", "openrouter", "cerebras", "nvidia", "huggingface", "vllm", "llama.cpp"}
@@ -65,3 +70,57 @@ def test_lists_of_members_do_not_contradict_the_quirks() -> None:
             assert ("no_stream_options" in vendor.quirks) == ("stream_options" not in facts_taken)
             assert ("no_functions" in vendor.quirks) == ("functions" not in facts_taken)
             assert ("top_k" in vendor.quirks) == ("top_k" in facts_taken)
+
+
+def target(kind: str) -> Target:
+    """As the registry makes it."""
+    url = "" if KINDS[kind].url else ", url: 'http://local:8000/v1'"
+    file = f"""
+version: 1
+providers: {{p: {{kind: {kind}{url}, credential: {{env: SOME_KEY}}}}}}
+targets: {{t: {{provider: p, model: some-model}}}}
+models: {{m: {{targets: [t]}}}}
+"""
+    return parse_registry(file.encode(), "registry.yaml").targets["t"]
+
+
+def lacks(kind: str, client: str, body: dict[str, Any]) -> list[str]:
+    dialect = DIALECTS[client]
+    return lacking(target(kind), dialect, DIALECTS["openai_chat"], dialect.needs(body))
+
+
+@pytest.mark.parametrize("name", VENDORS)
+def test_the_registry_takes_every_vendor(name: str) -> None:
+    made = target(name)
+    assert made.facts.quirks == KINDS[name].quirks
+    upstream = made.upstream(Operation.CHAT, "anthropic_messages")
+    assert upstream is not None
+    assert upstream.dialect == "openai_chat"
+    assert upstream.base_path == urlsplit(VENDORS[name].url or "http://local:8000/v1").path
+
+
+def test_a_vendor_without_a_need_is_no_candidate() -> None:
+    tools = {"messages": [], "tools": [{"name": "f", "input_schema": {}}]}
+    assert lacks("perplexity", "anthropic_messages", tools) == ["tools"]
+    assert lacks("mistral", "anthropic_messages", tools) == []
+    schema = {"response_format": {"type": "json_schema", "json_schema": {}}, "n": 2, "functions": [{"name": "f"}]}
+    assert lacks("deepseek", "openai_chat", schema) == ["choices", "json_schema"]
+    assert lacks("mistral", "openai_chat", schema) == ["functions"]
+    assert lacks("vllm", "openai_chat", schema) == []
+
+
+def test_a_vendor_with_more_than_its_dialect_is_one() -> None:
+    prefill = {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "A:"}]}
+    assert lacks("mistral", "anthropic_messages", prefill) == lacks("openrouter", "anthropic_messages", prefill) == []
+    assert lacks("groq", "anthropic_messages", prefill) == ["prefill"]
+    source = {"type": "url", "url": "https://e.x/a.pdf"}
+    document = {"messages": [{"role": "user", "content": [{"type": "document", "source": source}]}]}
+    assert lacks("mistral", "anthropic_messages", document) == []
+    assert lacks("vllm", "anthropic_messages", document) == ["document_url"]
+
+
+def test_the_older_form_of_tools_needs_nothing_of_another_dialect() -> None:
+    """Chat Completions writes the answer itself."""
+    chat, claude = DIALECTS["openai_chat"], DIALECTS["anthropic_messages"]
+    body = {"messages": [], "functions": [{"name": "f"}]}
+    assert lacking(target("vllm"), chat, claude, chat.needs(body)) == []
