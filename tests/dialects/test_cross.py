@@ -144,7 +144,16 @@ def _next_converse(body: bytes) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": [{"text": ASK}]}, message, {"role": "user", "content": results}]}
 
 
+def _next_ollama(body: bytes) -> dict[str, Any]:
+    """The same of an Ollama client that keeps whole messages, as those in JavaScript do: the ids that carry state come back."""
+    message = orjson.loads(body)["message"]
+    names = [call["function"]["name"] for call in message["tool_calls"]]
+    results = [{"role": "tool", "tool_name": name, "content": f"result {n}"} for n, name in enumerate(names)]
+    return {"model": "m", "stream": False, "messages": [{"role": "user", "content": ASK}, message, *results]}
+
+
 NEXT = {
+    "ollama_chat": _next_ollama,
     "bedrock_converse": _next_converse,
     "openai_chat": _next_chat,
     "anthropic_messages": _next_messages,

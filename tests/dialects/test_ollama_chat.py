@@ -167,7 +167,7 @@ def test_what_ollama_gets() -> None:
     body = json.loads(encoded.body)
     assert [m["role"] for m in body["messages"]] == ["system", "user", "assistant", "tool", "tool", "user"]
     assert body["messages"][2]["tool_calls"][0]["function"]["arguments"] == {"n": 123456789012345678901234567890}
-    assert [m.get("tool_name") for m in body["messages"][3:5]] == ["g", "f"]
+    assert [m.get("tool_name") for m in body["messages"][3:5]] == ["f", "g"]
     assert body["messages"][5] == {"role": "user", "content": "and?", "images": [PNG]}
     assert [t["function"]["name"] for t in body["tools"]] == ["g"]
     assert body["options"] == {"seed": 2, "num_predict": 10, "stop": ["x"]}

@@ -69,6 +69,7 @@ class _History:
 
     def __init__(self, names: dict[str, str], losses: Losses) -> None:
         self._names = names
+        self._order = {call_id: n for n, call_id in enumerate(names)}
         self._losses = losses
         self._out: list[JSON] = []
         self._moved: list[Image] = []
@@ -89,12 +90,13 @@ class _History:
         return self._out
 
     def _user(self, message: Message) -> None:
-        rest: list[Block] = []
-        for block in message.blocks:
-            if isinstance(block, ToolResult):
-                self._result(block)
-            else:
-                rest.append(block)
+        results = [b for b in message.blocks if isinstance(b, ToolResult)]
+        if len(results) > 1:
+            # the server pairs them with their calls by order
+            results.sort(key=lambda result: self._order.get(result.id, len(self._order)))
+        for result in results:
+            self._result(result)
+        rest = [b for b in message.blocks if not isinstance(b, ToolResult)]
         text, images = self._text_and_images(rest, "user")
         images = [*self._moved, *images]
         self._moved = []

@@ -91,7 +91,8 @@ def encode_call(call: ToolCall, signed: list[Thinking], losses: Losses) -> JSON:
         parsed = orjson.loads(raw)
     except orjson.JSONDecodeError:
         parsed = raw
-    arguments: JSON = orjson.Fragment(raw)
+    # line ends, which only white space can be here, would end the line of a stream
+    arguments: JSON = orjson.Fragment(raw.replace("\n", " ").replace("\r", " "))
     if not isinstance(parsed, dict):
         losses.add("coerced:tool_arguments", call.name[:64])
         arguments = {"arguments": parsed}
