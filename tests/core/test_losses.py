@@ -8,6 +8,7 @@ from pathlib import Path
 from extproc.core.losses import CODES, MAX_LOSSES, MEMBERS, PARAMETERS, Losses, meaning
 from extproc.dialects.openai_chat.request_decode import KNOBS
 from tests.golden.matrix import cases, codes
+from tests.losses import PAGE, text
 
 _PACKAGE = Path(__file__).parents[2] / "extproc"
 _CODE = re.compile(r"\"((?:dropped|coerced|defaulted|signature|completeness):[a-z_]+)\"")
@@ -49,3 +50,7 @@ def test_a_collector_holds_each_loss_once_and_not_too_many() -> None:
     assert len(losses) == MAX_LOSSES
     assert {loss.code for loss in losses} == {"dropped:seed", "dropped:unknown_member"}, "a client's names are no codes"
     assert all(meaning(f"dropped:{name}") for name in MEMBERS)
+
+
+def test_the_page_for_people_is_the_table() -> None:
+    assert PAGE.read_text() == text(), "python -m tests.losses --write"
