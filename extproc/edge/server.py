@@ -26,7 +26,7 @@ from extproc.edge.grpc_call import Method, Rpc, Status
 from extproc.edge.grpc_server import GrpcServer
 from extproc.stages import answers
 from extproc.stages.attempt import AttemptExchange
-from extproc.stages.operations import OPENAI
+from extproc.stages.operations import OPENAI, speaker
 from extproc.stages.route import RouteExchange
 from extproc.stages.services import Services
 from extproc.telemetry.record import Outcome
@@ -178,7 +178,7 @@ class Server:
             exchange.end(Outcome.INTERNAL_ERROR, 0 if streaming else 500, error)
         if streaming:
             return [Abort("internal error")]
-        client = self._services.dialects[dialect]
+        client = speaker(dialect, self._services.dialects)
         return [answers.immediate(client, error, "llm_internal", final=isinstance(exchange, AttemptExchange)), Finish()]
 
 

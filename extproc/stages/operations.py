@@ -114,6 +114,7 @@ _OTHERS: dict[str, _Served] = {
     "/v1alpha/models": _own(Own.MODELS, GEMINI),
     "/": _own(Own.PROBE, "", "GET", "HEAD"),
 }
+_EXACT = _OTHERS | {f"/v1{path}": served for path, served in _OPENAI.items()}
 
 _ALIASES = (
     *("/v1", "/openai/v1", "/openai", "/api/v1", "/inference/v1", "/v1beta/openai", "/v1/openai", "/compatibility/v1", "/compatible-mode/v1"),
@@ -152,7 +153,7 @@ _REALTIME = ("/v1/realtime", "/openai/realtime", "/openai/v1/realtime", "/v1/liv
 _FAMILIES = (
     *((OPENAI, prefix) for prefix in ("/openai", "/v1beta/openai", "/api/v1", "/compatibility", "/compatible-mode")),
     *((ANTHROPIC, prefix) for prefix in ("/v1/messages", "/anthropic/")),
-    *((GEMINI, prefix) for prefix in ("/v1beta", "/v1alpha", "/v1/projects/", "/upload/v1beta")),
+    *((GEMINI, prefix) for prefix in ("/v1beta", "/v1alpha", "/v1/projects/", "/upload/v1beta", "/ws/google")),
     (BEDROCK, "/model/"),
     *((COHERE, prefix) for prefix in ("/v2/", "/v1/rerank", "/rerank")),
     (OLLAMA, "/api/"),
@@ -215,7 +216,8 @@ def find(method: str, target: str, headers: Headers, passthrough: Sequence[Passt
             asked = replace(asked, dialect=guess_dialect(path, headers))
         elif asked.dialect == OPENAI and _MISTRAL in headers.get("user-agent", ""):
             asked = replace(asked, form=_MISTRAL)
-        return asked if asked.query or asked.own is not None else replace(asked, query=kept_query(query))
+        kept = "" if asked.query or asked.own is not None or not query else kept_query(query)
+        return replace(asked, query=kept) if kept else asked
     for entry in passthrough:
         if _matches(entry.path, path):
             return Asked(PASSTHROUGH, stream=True, query=passed_query(query), cluster=entry.cluster, path=_behind_version(path))
@@ -226,7 +228,7 @@ def find(method: str, target: str, headers: Headers, passthrough: Sequence[Passt
 
 
 def _served(path: str, query: str) -> _Served | None:
-    known = _OTHERS.get(path)
+    known = _EXACT.get(path)
     if known is not None:
         return known
     found = _GOOGLE.fullmatch(path)

@@ -52,8 +52,6 @@ class RouteExchange(ReplyStage):
         record.request_id = headers.get("x-request-id", "")
         method, path = headers.get(":method", ""), headers.get(":path", "/")
         dialects = self.services.dialects
-        self.client = operations.speaker(operations.guess_dialect(path.partition("?")[0], headers), dialects)
-        record.client_dialect = self.client.name
         try:
             asked = self._asked = operations.find(method, path, headers, self.registry.passthrough)
             self.client = operations.speaker(asked.dialect, dialects)
@@ -68,6 +66,9 @@ class RouteExchange(ReplyStage):
             if event.end:
                 return self._pass_on(asked, Kind.REQUEST_HEADERS)
         except ApiError as error:
+            if self._asked is None:
+                self.client = operations.speaker(operations.guess_dialect(path.partition("?")[0], headers), dialects)
+                record.client_dialect = self.client.name
             return self._refuse(error)
         self.state = State.BODY
         return [Continue(Kind.REQUEST_HEADERS)]

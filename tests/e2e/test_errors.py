@@ -64,10 +64,10 @@ def test_bad_body(stack: Stack, path: str, name: str) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("POST", "/v1/embeddings", 404),
+        ("POST", "/v1/assistants", 404),
         ("POST", "/v1/nothing/here", 404),
         ("GET", "/etc/passwd", 404),
-        ("POST", "/v1/messages/count_tokens", 404),
+        ("POST", "/v1/messages/batches", 404),
         ("GET", CHAT, 405),
         ("DELETE", MESSAGES, 405),
         ("POST", "/v1/models", 405),

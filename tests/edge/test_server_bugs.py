@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from extproc.core.exchange import Action, Kind
 from extproc.edge import llm_extproc_pb2 as pb
+from extproc.stages.operations import Asked
 from extproc.stages.pipes import WatchedStream
 from extproc.stages.route import RouteExchange
 from extproc.telemetry.proclog import JsonLines
@@ -38,8 +39,8 @@ def broken_route(monkeypatch: pytest.MonkeyPatch) -> None:
     """Routing a request with the secret is a bug, and the exception quotes the prompt."""
     route = RouteExchange._route
 
-    def broken(self: RouteExchange, raw: bytes) -> list[Action]:
-        actions = route(self, raw)
+    def broken(self: RouteExchange, raw: bytes, asked: Asked) -> list[Action]:
+        actions = route(self, raw, asked)
         if SECRET.encode() in raw:
             raise RuntimeError(f"cannot route {raw!r}")
         return actions
