@@ -68,10 +68,11 @@ def main(*, write: bool) -> int:
     page = [
         "# Recorded exchanges between every two dialects",
         "",
-        "Written by `python -m tests.cross_report --write` from the recorded traffic. `request`: a recorded client's request, translated to the dialect of",
-        "another provider, valid by that vendor's own types, and read again: does it say the same? `answer`: a recorded provider's answer, whole or streamed, for",
-        "a client of another dialect, read by that client's SDK types. Exact: nothing is missing. With losses: all that is missing was named. Refused: for a need that was",
-        "named before anything was sent, or as the error that it is. Codes are explained in [losses.md](../extproc/core/losses.md).",
+        "Written by `python -m tests.cross_report --write` from the recorded traffic. `request`: a recorded client's request, translated to",
+        "the dialect of another provider, valid by that vendor's own types, and read again: does it say the same? `answer`: a recorded",
+        "provider's answer, whole or streamed, for a client of another dialect, read by that client's SDK types. Exact: nothing is missing.",
+        "With losses: all that is missing was named. Refused: for a need that was named before anything was sent, or as the error that it is.",
+        "Codes are explained in [losses.md](../extproc/core/losses.md).",
     ]
     wrong = 0
     for title, count, outcomes in (

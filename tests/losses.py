@@ -17,9 +17,9 @@ def text() -> str:
         [
             "# What a translation can lose",
             "",
-            "Every code that logs, spans, `x-llm-losses`, `extproc explain` and a `strict` model's 422 can name. `dropped`: it was left out. `coerced`: it was sent, but not",
-            "as it was said. `defaulted`: nobody said it, and the format requires it. `signature`: opaque state stayed with the vendor that minted it. Written by",
-            "`python -m tests.losses --write`.",
+            "Every code that logs, spans, `x-llm-losses`, `extproc explain` and a `strict` model's 422 can name. `dropped`: it was left out.",
+            "`coerced`: it was sent, but not as it was said. `defaulted`: nobody said it, and the format requires it. `signature`: opaque state",
+            "stayed with the vendor that minted it. Written by `python -m tests.losses --write`.",
             "",
             "| code | what it means |",
             "|---|---|",
