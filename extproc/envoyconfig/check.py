@@ -101,7 +101,7 @@ def _options(options: Options) -> list[Problem]:
         ("out", options.out_dir),
         ("run_dir", options.run_dir),
         ("listen_socket", options.listen_socket),
-        ("token_dir", options.tokens),
+        ("token_dir", options.token_dir or None),
     ):
         if value is not None and not value.startswith("/"):
             problems.append(bad(name, f"must be an absolute path, is {value}"))

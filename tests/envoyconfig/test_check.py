@@ -248,6 +248,7 @@ def test_names_that_are_taken(name: str) -> None:
         ({"heap_bytes": MIB}, "envoy_heap"),
         ({"run_dir": "run"}, "absolute"),
         ({"out_dir": "out"}, "absolute"),
+        ({"token_dir": "tokens"}, "absolute"),
         ({"run_dir": "/" + "x" * 100}, "107 bytes"),
         ({"listen_socket": "/" + "x" * 108}, "107 bytes"),
         ({"otlp": Otlp("collector:4317")}, "http or https URL"),
