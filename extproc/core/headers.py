@@ -37,6 +37,8 @@ _KEYS = frozenset(
     )
 )
 """Parameters of a query that may hold a key."""
+_PROVIDERS_OWN = frozenset({"api-version"})
+"""What the registry says for each provider, and a client of another one says otherwise."""
 
 _ENVOYS = ("x-envoy-", "x-llm-")
 _LEFT = frozenset({"content-length", "transfer-encoding", "host", "te", "x-request-id", "x-forwarded-proto", "traceparent", "tracestate"})
@@ -74,8 +76,9 @@ def kept_query(query: str, kept: re.Pattern[str] = ANTHROPIC_BETA) -> str:
 
 
 def passed_query(query: str) -> str:
-    """The whole query less credentials."""
-    return "&".join(p for p in query.split("&") if p and unquote_plus(p.partition("=")[0]).strip().lower() not in _KEYS)
+    """The whole query less credentials, and less what is the provider's own."""
+    dropped = _KEYS | _PROVIDERS_OWN
+    return "&".join(p for p in query.split("&") if p and unquote_plus(p.partition("=")[0]).strip().lower() not in dropped)
 
 
 def media_type(headers: Mapping[str, str]) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import orjson
 import pytest
 
 from extproc.core.exchange import Abort, Arm, Closed, Continue, Finish, Immediate, Kind, Mode, State, Tick
 from extproc.core.plan import NAMESPACE, Plan, attempt_notes
+from extproc.registry.load import parse_registry
 from extproc.registry.types import Passthrough
 from extproc.stages.route import LONGEST_PATH, RouteExchange
 from extproc.telemetry.record import Outcome
@@ -143,3 +145,27 @@ def test_a_cluster_that_is_gone() -> None:
     trip = journey("nobody")
     exchange = trip.world.route()
     assert of_type(exchange.handle(request_headers("/v1/files", "GET", end=True)), Immediate).status == 503
+
+
+@pytest.mark.parametrize(
+    ("api_version", "path"),
+    [("2025-04-01-preview", "/openai/files?api-version=2025-04-01-preview&limit=2"), (None, "/openai/v1/files?limit=2")],
+)
+def test_azures_own_prefix_and_version(tmp_path: Path, api_version: str | None, path: str) -> None:
+    version = f', api_version: "{api_version}"' if api_version else ""
+    text = f"""
+version: 1
+providers:
+  az: {{kind: azure-openai, url: "https://acme.openai.azure.com"{version}, credential: {{env: KEY}}}}
+targets:
+  t: {{provider: az, model: gpt-4o, deployment: prod}}
+models:
+  m: {{targets: [t]}}
+passthrough:
+  "/v1/files/**": {{target: t}}
+"""
+    trip = Journey(World(parse_registry(text.encode(), str(tmp_path / "r.yaml"))))
+    routed(trip, "/v1/files?limit=2&api-version=x")
+    attempt = trip.world.attempt()
+    sent = dict(of_type(attempt.handle(trip.attempt_headers(1, end=True)), Continue).set)
+    assert sent[":path"] == path
