@@ -27,5 +27,4 @@ def converse(to: str, *turns: Any, **members: Any) -> tuple[dict[str, Any], set[
     return send("bedrock_converse", to, *[{"role": "assistant" if n % 2 else "user", "content": list(t)} for n, t in enumerate(turns)], **members)
 
 
-RESULT = {"toolResult": {"toolUseId": "tooluse_1", "content": [{"text": "r"}]}}
 ASKED = [{"text": "q"}]

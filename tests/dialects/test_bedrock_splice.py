@@ -12,10 +12,8 @@ from hypothesis import given
 from extproc.core import carrier
 from extproc.core.dialect import Ask, Facts
 from extproc.core.errors import BadRequestError
-from extproc.core.ir import (
-    Opaque,
-)
-from tests.dialects.bedrock_requests import CLAUDE, DIALECT, JSON, NOVA
+from extproc.core.ir import Opaque, Thinking
+from tests.dialects.bedrock_requests import CLAUDE, DIALECT, JSON, NOVA, assistant, encode, user
 
 
 def splice(body: dict[str, Any], facts: Facts = CLAUDE, *, stream: bool = False) -> tuple[bytes, set[str], str]:
@@ -38,6 +36,15 @@ def test_an_anthropic_conversation_passes_byte_for_byte() -> None:
     raw, codes, _ = splice(body)
     assert raw == json.dumps(body, indent=1).encode()
     assert not codes
+
+
+def test_an_id_says_whose_model_it_is_where_the_target_serves_all() -> None:
+    said = {"reasoningContent": {"reasoningText": {"text": "t", "signature": "EqY"}}}
+    body = {"messages": [{"role": "user", "content": [{"text": "q"}]}, {"role": "assistant", "content": [said, {"text": "a"}]}]}
+    assert not splice(body, Facts("eu.anthropic.claude-sonnet-4-5-20250929-v1:0", "bedrock"))[1]
+    assert splice(body, Facts("eu.amazon.nova-lite-v1:0", "bedrock"))[1] == {"signature:foreign"}
+    history = (user("q"), assistant(Thinking("t", Opaque("anthropic", "EqY")), "a"), user("q"))
+    assert not encode(*history, facts=Facts("eu.anthropic.claude-sonnet-4-5-20250929-v1:0", "bedrock"))[1]
 
 
 def test_what_others_minted_goes() -> None:

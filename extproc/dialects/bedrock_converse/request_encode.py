@@ -23,7 +23,7 @@ def encode_request(request: Request, facts: Facts) -> Encoded:
     losses = Losses()
     path = bedrock_path(facts.wire_model, operation(stream=request.stream))
     of = family(facts.model, facts.vendor)
-    turns = TurnEncoder(facts, of, losses, own=request.extra_from == NAME).encode(request.messages)
+    turns = TurnEncoder(of, losses, own=request.extra_from == NAME).encode(request.messages)
     draft = Draft(request, turns, facts, of, losses)
     encode_parameters(draft)
     body: dict[str, JSON] = {}

@@ -16,6 +16,7 @@ from extproc.core.bedrock_path import bedrock_path
 from extproc.core.dialect import Ask, Encoded, Facts
 from extproc.core.ir import JSON, Opaque
 from extproc.core.losses import Losses
+from extproc.dialects.bedrock_converse.families import family
 from extproc.dialects.bedrock_converse.request_encode import operation
 from extproc.dialects.bedrock_converse.thinking import continues_signed
 from extproc.dialects.bedrock_converse.wire import VENDOR, redacted_in
@@ -30,13 +31,15 @@ def splice_request(raw: bytes, body: JSON, facts: Facts, ask: Ask) -> Encoded:
     layout = jsonedit.scan(raw)
     edits: dict[str, bytes | None] = {}
     messages = body.get("messages")
+    # the id may say more than the target's facts do, where one target serves every model
+    vendor = VENDOR if family(facts.model, facts.vendor).claude is not None else facts.vendor
     if (b'"reasoningContent"' in raw or carrier.marked(raw)) and isinstance(messages, list):
-        cleaned = [_own_part(message, facts.vendor) for message in messages]
+        cleaned = [_own_part(message, vendor) for message in messages]
         if any(a is not b for a, b in zip(cleaned, messages, strict=True)):
             losses.add("signature:foreign", "another vendor's signatures and unsigned thinking were left out")
             # parsed anew with the standard library, which keeps numbers of any size: the rest goes to the provider as it was
             place = layout.members["messages"]
-            exact = [_own_part(message, facts.vendor) for message in json.loads(raw[place.start : place.end])]
+            exact = [_own_part(message, vendor) for message in json.loads(raw[place.start : place.end])]
             messages = [message for message in exact if message is not None]
             edits["messages"] = json.dumps(messages, ensure_ascii=False, separators=(",", ":")).encode()
     fields = body.get("additionalModelRequestFields")

@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from extproc.core import carrier
-from extproc.core.dialect import Facts
 from extproc.core.errors import BadRequestError, UntranslatableError
 from extproc.core.ir import JSON, Audio, Block, Document, Foreign, Image, Message, Refusal, Role, Text, Thinking, ToolCall, ToolResult, Video
 from extproc.core.losses import Losses
@@ -56,11 +55,10 @@ def _text(text: str) -> dict[str, JSON]:
 class TurnEncoder:
     """The history of one request."""
 
-    __slots__ = ("_facts", "_family", "_ids", "_losses", "_media", "_out", "_own")
+    __slots__ = ("_family", "_ids", "_losses", "_media", "_out", "_own")
 
-    def __init__(self, facts: Facts, family: Family, losses: Losses, *, own: bool) -> None:
+    def __init__(self, family: Family, losses: Losses, *, own: bool) -> None:
         """`own`: the request was decoded from this dialect, whose own blocks it may hold."""
-        self._facts = facts
         self._family = family
         self._losses = losses
         self._own = own
@@ -262,7 +260,7 @@ class TurnEncoder:
 
     def _thinking(self, block: Thinking) -> list[JSON]:
         family, opaque = self._family, block.opaque
-        if opaque is not None and (opaque.vendor != self._facts.vendor or family.replays != "signed"):
+        if opaque is not None and (opaque.vendor != VENDOR or family.replays != "signed"):
             self._losses.add("signature:foreign", f"thinking signed by {opaque.vendor[:64]} stays out")
         elif opaque is not None:
             return [reasoning_content(block)]
