@@ -29,6 +29,7 @@ class FaultKind(StrEnum):
     SLOW_FIRST_TOKEN = "slow_first_token"
     SLOW_READ = "slow_read"
     CUT = "cut"
+    RESET_LATER = "reset_later"
     END_EARLY = "end_early"
     NO_TERMINATOR = "no_terminator"
     STALL = "stall"
@@ -40,13 +41,20 @@ class FaultKind(StrEnum):
     TRUNCATED = "truncated"
     WRONG_CONTENT_TYPE = "wrong_content_type"
     GZIP = "gzip"
+    BROTLI = "br"
+    ZSTD = "zstd"
+    DEFLATE = "deflate"
+    CRLF = "crlf"
+    NO_LAST_NEWLINE = "no_last_newline"
+    CORRUPT = "corrupt"
     DRIP = "drip"
 
 
 MEANING: dict[FaultKind, str] = {
     FaultKind.STATUS: "an error with `status` in the provider's envelope; `retry_after` in seconds, said its way; `message` replaces the text",
     FaultKind.CONTEXT_LENGTH: "the provider's context-length error",
-    FaultKind.CONTENT_FILTER: "the prompt is refused by the provider's filter (OpenAI: Azure's 400; Gemini: a 200 with promptFeedback)",
+    FaultKind.CONTENT_FILTER: "the prompt is refused by the provider's filter (OpenAI: Azure's 400; Gemini: a 200 with promptFeedback; "
+    "Bedrock: a 200 in which a guardrail intervened)",
     FaultKind.KEY_REFUSED: "the provider's form of a bad key (Gemini: 400)",
     FaultKind.MODEL_NOT_FOUND: "the provider's 404 for an unknown model",
     FaultKind.FILTERED: "the answer ends with the provider's content-filter reason",
@@ -59,17 +67,26 @@ MEANING: dict[FaultKind, str] = {
     FaultKind.SLOW_FIRST_TOKEN: "a stream's opening events at once, its first content after `seconds` (not streamed: all of it)",
     FaultKind.SLOW_READ: "the request body is read at `rate` bytes per second",
     FaultKind.CUT: "closed after `after` events, without the end of the chunked body (not streamed: half a body, then closed)",
+    FaultKind.RESET_LATER: "TCP reset after `after` events (not streamed: after half a body)",
     FaultKind.END_EARLY: "a clean end after `after` events (by default all content), no finish, no terminator (not streamed: half a document)",
-    FaultKind.NO_TERMINATOR: "only the last event is missing: [DONE], message_stop, Gemini's finish",
+    FaultKind.NO_TERMINATOR: "only the last event is missing: [DONE], message_stop, response.completed, Gemini's finish, Bedrock's metadata, "
+    "Ollama's done",
     FaultKind.STALL: "after `after` events nothing more (for `seconds`, if given)",
     FaultKind.MALFORMED: "an event of broken JSON after `after` events, then the rest (not streamed: broken JSON)",
-    FaultKind.ERROR_EVENT: "an error inside the stream after `after` events (0: the first event), then the end (not streamed: as error_200)",
+    FaultKind.ERROR_EVENT: "an error inside the stream after `after` events (0: the first event), then the end; Bedrock's is an exception "
+    "frame (not streamed: as error_200)",
     FaultKind.HTML: "a proxy's HTML page with `status` (502)",
     FaultKind.ERROR_200: "200 with an error in the body",
     FaultKind.EMPTY: "200 with an empty body",
     FaultKind.TRUNCATED: "content-length promises more than is sent (a stream: cut inside an event)",
     FaultKind.WRONG_CONTENT_TYPE: "the right body as text/plain",
     FaultKind.GZIP: "a gzip body although nobody asked for one",
+    FaultKind.BROTLI: "a Brotli body although nobody asked for one",
+    FaultKind.ZSTD: "a Zstandard body although nobody asked for one",
+    FaultKind.DEFLATE: "a deflate (zlib) body although nobody asked for one",
+    FaultKind.CRLF: "server-sent events with CRLF, comments between them and a blank line more (NDJSON: CRLF; Bedrock and a body: as it is)",
+    FaultKind.NO_LAST_NEWLINE: "the newlines behind the last event are missing (Bedrock and a body: as it is)",
+    FaultKind.CORRUPT: "a byte of the event after `after` events is another one (not streamed: of the body)",
     FaultKind.DRIP: "the right body in pieces of 1 to 7 bytes, `seconds` apart",
 }
 

@@ -311,6 +311,11 @@ class Connection(asyncio.Protocol):
         """Waits until the client has taken enough of what was written."""
         await self._writable.wait()
 
+    async def sent(self) -> None:
+        """Waits until all that was written has gone to the kernel."""
+        self.transport.set_write_buffer_limits(0)
+        await self._writable.wait()
+
     def close(self) -> None:
         """Ends the connection after what was written: whatever framing was promised stays unfinished."""
         self.transport.close()

@@ -10,22 +10,18 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
 from extproc.simulator import control, replies
-from extproc.simulator.anthropic import AnthropicWire
 from extproc.simulator.delivery import Script, Wait, fault_problem, perform, script
 from extproc.simulator.faults import Fault, FaultKind, FaultPlan
-from extproc.simulator.gemini import GeminiWire
 from extproc.simulator.http1 import LAST_CHUNK, Connection, Request, chunk, response_head
-from extproc.simulator.openai import OpenAIWire
 from extproc.simulator.received import Received, ReceivedLog
-from extproc.simulator.wire import Answer, Ask, Call, Rejected, Stamp, Wire, seed_of
+from extproc.simulator.sites import SITES
+from extproc.simulator.wire import Answer, Api, Ask, Call, Host, Posted, Rejected, Stamp, Wire, seed_of
 
-WIRES: dict[str, Callable[[], Wire]] = {"openai_chat": OpenAIWire, "anthropic_messages": AnthropicWire, "gemini": GeminiWire}
-"""The wire formats there are, by the names that dialects have in the project."""
 _CACHED_PROMPTS = 256
 _CANNED_KINDS = 64
 _CANNED_WORDS = 100
@@ -42,11 +38,11 @@ _HTML = (
 class Simulator:
     """`Simulator("sim-openai", "openai_chat")`; `await start()`, then `url`; `await stop()`. Starting again keeps the port.
 
-    `dialect` is one of `WIRES`. `path` listens on a Unix socket instead of a port. `keys` are the keys it accepts (none: any). `models` are
-    the models it knows (none: any, and the list shows the usual ones). `words` is the least length of a text answer, `tokens_per_second` the
-    pace of a stream (None: all at once). `context_window` in tokens makes longer prompts fail as they would. `canned` answers every request of
-    a kind with the bytes of the first, without parsing bodies: for benchmarks. `seed` makes faults with a probability repeatable. `on_exchange`
-    is called at the end of every exchange that is not canned.
+    `dialect` is one of `SITES`: that of the provider's first API. `path` listens on a Unix socket instead of a port. `keys` are the keys it
+    accepts (none: any). `models` are the models it knows (none: any, and the list shows the usual ones). `words` is the least length of a text
+    answer, `tokens_per_second` the pace of a stream (None: all at once). `context_window` in tokens makes longer prompts fail as they would.
+    `canned` answers every request of a kind with the bytes of the first, without parsing bodies: for benchmarks. `seed` makes faults with a
+    probability repeatable. `on_exchange` is called at the end of every exchange that is not canned.
     """
 
     def __init__(
@@ -66,8 +62,8 @@ class Simulator:
         seed: int = 0,
         on_exchange: Callable[[Received], None] | None = None,
     ) -> None:
-        if dialect not in WIRES:
-            raise ValueError(f"dialect must be one of: {', '.join(WIRES)}")
+        if dialect not in SITES:
+            raise ValueError(f"dialect must be one of: {', '.join(SITES)}")
         self.name = name
         self.dialect = dialect
         self.host = host
@@ -82,7 +78,7 @@ class Simulator:
         self.faults = FaultPlan(seed)
         self.received = ReceivedLog()
         self.connections: set[Connection] = set()
-        self._wire: Wire = WIRES[dialect]()
+        self._apis: tuple[Api, ...] = SITES[dialect]()
         self._on_exchange = on_exchange
         self._server: asyncio.Server | None = None
         self._number = 0
@@ -175,12 +171,13 @@ class Simulator:
         stamp = Stamp(seed_of(self.name, request.body), self._number, time.time())
         fault: Fault | None = None
         call: Call | None = None
+        api: Api = self._apis[0]
         try:
-            call = self._wire.route(request.method, request.path, request.query)
-            answer, fault = self._answer(call, request, record, stamp)
+            api, call = self._routed(request)
+            answer, fault = self._answer(api, call, request, record, stamp)
         except Rejected as problem:
             record.problem = str(problem)
-            answer = self._wire.error(problem, stamp, call)
+            answer = api.error(problem, stamp, call)
         if fault is not None:
             record.fault = fault.kind.value
             if fault.kind is FaultKind.RESET:
@@ -193,45 +190,78 @@ class Simulator:
                 await (asyncio.sleep(fault.seconds) if fault.seconds else connection.gone.wait())
         record.status = answer.status
         pause = 1 / self.tokens_per_second if self.tokens_per_second else 0.0
-        plan = script(answer, fault, self._wire, stamp, call, pause)
+        plan = script(answer, fault, api, stamp, call, pause)
         if kind is not None and fault is None and answer.status == 200 and len(self._canned) < _CANNED_KINDS:
             self._canned[kind] = _prepared(plan)
         await perform(plan, connection, head_only=request.method == "HEAD")
 
-    def _answer(self, call: Call, request: Request, record: Received, stamp: Stamp) -> tuple[Answer, Fault | None]:
+    def _routed(self, request: Request) -> tuple[Api, Call]:
+        """The API that has this path. Raises `Rejected`, with a word on the method rather than on the path if any API knows the path."""
+        refusal: Rejected | None = None
+        for api in self._apis:
+            try:
+                return api, api.route(request.method, request.path, request.query)
+            except Rejected as problem:
+                if refusal is None or problem.status != 404:
+                    refusal = problem
+        assert refusal is not None
+        raise refusal
+
+    def _answer(self, api: Api, call: Call, request: Request, record: Received, stamp: Stamp) -> tuple[Answer, Fault | None]:
         """The answer and the fault that remains to be done on the wire. Raises `Rejected`."""
-        wire = self._wire
-        key = record.key = wire.key(request.headers, request.query)
+        key = record.key = api.key(request.headers, request.query)
         if call.operation == "models":
-            wire.check_access(call, request.headers, key, self.keys)
-            return Answer(200, wire.headers(stamp, "application/json"), wire.model_list(call, self.models or wire.models)), None
+            api.check_access(call, request.headers, key, self.keys)
+            return Answer(200, api.headers(stamp, "application/json"), api.model_list(call, self.models or api.models)), None
         body: Any
         try:
             body = orjson.loads(request.body)
         except orjson.JSONDecodeError:
             body = None
-        model = record.model = wire.model_of(call, body) if isinstance(body, dict) else call.model
+        model = record.model = api.model_of(call, body) if isinstance(body, dict) else call.model
         fault = self.faults.take(model, key) if self.faults else None
+        if call.serve is not None:
+            return self._plain(
+                api, call, request, record, Posted(body if isinstance(body, dict) else None, request.body, request.headers, model, stamp), fault
+            )
+        wire = cast("Wire", api)
         ask: Ask | None = None
         problem: Rejected | None = None
         try:
-            ask = self._ask(call, request, body, model, key)
+            ask = self._ask(wire, call, request, body, model, key)
             record.stream = ask.stream
         except Rejected as refused:
             problem = refused
             record.problem = str(refused)
         if fault is not None:
-            spoiled = self._spoiled(fault, ask, call, stamp, model)
+            spoiled = self._spoiled(api, fault, ask, call, stamp, model)
             if spoiled is not None:
                 return spoiled, fault
         if problem is not None or ask is None:
             answer = wire.error(problem or wire.usual(500, model), stamp, call)
             # what needs a valid request cannot happen to this one; the transport's faults still can
             return answer, fault
-        return self._said(ask, call, stamp, fault), fault
+        return self._said(wire, ask, call, stamp, fault), fault
 
-    def _ask(self, call: Call, request: Request, body: Any, model: str, key: str | None) -> Ask:
-        wire = self._wire
+    def _plain(self, api: Api, call: Call, request: Request, record: Received, posted: Posted, fault: Fault | None) -> tuple[Answer, Fault | None]:
+        """An operation that generates nothing. Raises `Rejected` only without a fault."""
+        assert call.serve is not None
+        spoiled = self._spoiled(api, fault, None, call, posted.stamp, posted.model) if fault is not None else None
+        if spoiled is not None:
+            return spoiled, fault
+        try:
+            api.check_access(call, request.headers, record.key, self.keys)
+            if self.models and posted.model and posted.model not in self.models:
+                raise api.unknown_model(posted.model, call)
+            return call.serve(posted), fault
+        except Rejected as problem:
+            record.problem = str(problem)
+            return api.error(problem, posted.stamp, call), fault
+        except (AttributeError, KeyError, TypeError, ValueError):
+            record.problem = f"400: {api.bad_shape}"
+            return api.error(Rejected(400, api.bad_shape), posted.stamp, call), fault
+
+    def _ask(self, wire: Wire, call: Call, request: Request, body: Any, model: str, key: str | None) -> Ask:
         wire.check_access(call, request.headers, key, self.keys)
         if not isinstance(body, dict):
             raise Rejected(400, wire.bad_json)
@@ -261,46 +291,45 @@ class Simulator:
             if len(self._prompts) > _CACHED_PROMPTS:
                 self._prompts.popitem(last=False)
 
-    def _said(self, ask: Ask, call: Call, stamp: Stamp, fault: Fault | None) -> Answer:
+    def _said(self, wire: Wire, ask: Ask, call: Call, stamp: Stamp, fault: Fault | None) -> Answer:
         reply = replies.compose(self.name, ask, _CANNED_WORDS if self.canned and self.words is None else self.words)
         if fault is not None and fault.kind is FaultKind.REFUSAL:
             reply = replies.refusal()
         elif fault is not None and fault.kind is FaultKind.FILTERED:
             reply = replies.filtered(reply)
         if ask.stream:
-            return Answer(200, self._wire.headers(stamp, self._wire.stream_type(call)), stream=self._wire.stream(ask, reply, stamp))
-        return Answer(200, self._wire.headers(stamp, self._wire.json_type), self._wire.unary(ask, reply, stamp))
+            return Answer(200, wire.headers(stamp, wire.stream_type(call)), stream=wire.stream(ask, reply, stamp))
+        return Answer(200, wire.headers(stamp, wire.json_type), wire.unary(ask, reply, stamp))
 
-    def _spoiled(self, fault: Fault, ask: Ask | None, call: Call, stamp: Stamp, model: str) -> Answer | None:
+    def _spoiled(self, api: Host, fault: Fault, ask: Ask | None, call: Call, stamp: Stamp, model: str) -> Answer | None:
         """The answer that a fault puts in the place of the model's; None when there is none."""
-        wire = self._wire
-        unary = ask is not None and not ask.stream
+        unary = call.serve is not None or (ask is not None and not ask.stream)
         problem: Rejected | None = None
         match fault.kind:
             case FaultKind.STATUS:
-                problem = fault_problem(wire, fault, call, model)
+                problem = fault_problem(api, fault, call, model)
             case FaultKind.CONTEXT_LENGTH:
                 window = self.context_window or 128000
-                problem = wire.context_length(model, max(window, ask.prompt_tokens if ask else 0) + 1234, window)
+                problem = api.context_length(model, max(window, ask.prompt_tokens if ask else 0) + 1234, window)
             case FaultKind.KEY_REFUSED:
-                problem = wire.refused_key()
+                problem = api.refused_key()
             case FaultKind.MODEL_NOT_FOUND:
-                problem = wire.unknown_model(model, call)
+                problem = api.unknown_model(model, call)
             case FaultKind.CONTENT_FILTER if ask is not None:
-                return wire.filtered_prompt(ask, stamp, call)
+                return cast("Wire", api).filtered_prompt(ask, stamp, call)
             case FaultKind.HTML:
                 return Answer(fault.status or 502, [("content-type", "text/html"), ("server", "cloudflare")], _HTML)
             case FaultKind.EMPTY:
-                return Answer(200, wire.headers(stamp, wire.stream_type(call) if ask is not None and ask.stream else wire.json_type))
+                return Answer(200, api.headers(stamp, cast("Wire", api).stream_type(call) if ask is not None and ask.stream else api.json_type))
             case FaultKind.ERROR_200 | FaultKind.ERROR_EVENT if fault.kind is FaultKind.ERROR_200 or unary:
-                answer = wire.error(fault_problem(wire, fault, call, model), stamp, call)
+                answer = api.error(fault_problem(api, fault, call, model), stamp, call)
                 answer.status = 200
                 return answer
         if problem is None:
             return None
         if fault.message is not None:
             problem.message = fault.message
-        return wire.error(problem, stamp, call)
+        return api.error(problem, stamp, call)
 
 
 def _canned_kind(request: Request) -> tuple[str, bool, bool]:

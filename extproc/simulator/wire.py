@@ -1,4 +1,4 @@
-"""What every simulated provider is made of: the contract between the server and the three wire formats.
+"""What every simulated provider is made of: the contract between the server and the wire formats.
 
 Written apart from `extproc/dialects` on purpose: a simulator that shared the codecs would agree with their mistakes.
 """
@@ -6,7 +6,7 @@ Written apart from `extproc/dialects` on purpose: a simulator that shared the co
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -35,14 +35,28 @@ class Rejected(Exception):  # noqa: N818 - the name of the condition
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What a path asks for: `operation` is "generate" or "models"; `model` and `stream` where the path tells; `array` is Gemini's stream
-    without server-sent events."""
+    """What a path asks for: `operation` is "generate", "models" or "plain"; `model` and `stream` where the path tells; `array` is Gemini's stream
+    without server-sent events; `cloud` is azure or vertex where the path is theirs. A plain operation is answered by `serve`: one document for
+    one request, nothing generated."""
 
     operation: str
     model: str = ""
     stream: bool = False
     array: bool = False
     version: str = ""
+    cloud: str = ""
+    serve: Callable[[Posted], Answer] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """A request for a plain operation. `body` is None where `raw` is no JSON object; `model` is "" where nothing names one."""
+
+    body: JSON | None
+    raw: bytes
+    headers: Mapping[str, str]
+    model: str
+    stamp: Stamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +174,8 @@ def seed_of(name: str, body: bytes) -> bytes:
     return digest.digest()
 
 
-class Wire(Protocol):
-    """One provider's API."""
+class Host(Protocol):
+    """What all APIs of a provider have in common: keys, headers, errors."""
 
     dialect: str
     models: tuple[str, ...]
@@ -172,10 +186,8 @@ class Wire(Protocol):
     """What it says of a body that is no JSON object."""
     bad_shape: str
     """What it says of a member with a shape that it has no better words for."""
-
-    def route(self, method: str, path: str, query: str) -> Call:
-        """Raises `Rejected` (404, 405) in the provider's words."""
-        ...
+    overloaded: int
+    """Its status for having too much to do."""
 
     def key(self, headers: Mapping[str, str], query: str) -> str | None:
         """The key that arrived, wherever this provider takes it."""
@@ -185,23 +197,13 @@ class Wire(Protocol):
         """Raises `Rejected` without a key, with one outside `accepted` (empty: any), or without a header that the API demands."""
         ...
 
-    def read(self, call: Call, body: JSON, headers: Mapping[str, str]) -> Ask:
-        """Validates as strictly as the provider does. Raises `Rejected`."""
-        ...
-
     def model_of(self, call: Call, body: JSON) -> str: ...
 
     def model_list(self, call: Call, models: tuple[str, ...]) -> bytes: ...
 
-    def unary(self, ask: Ask, reply: Reply, stamp: Stamp) -> bytes: ...
-
-    def stream(self, ask: Ask, reply: Reply, stamp: Stamp) -> Stream: ...
-
     def headers(self, stamp: Stamp, content_type: str) -> Headers:
         """The headers of an answer with this content type: request id, rate limits, version."""
         ...
-
-    def stream_type(self, call: Call) -> str: ...
 
     def error(self, problem: Rejected, stamp: Stamp, call: Call | None = None) -> Answer: ...
 
@@ -215,14 +217,36 @@ class Wire(Protocol):
 
     def unknown_model(self, model: str, call: Call | None) -> Rejected: ...
 
+
+class Api(Host, Protocol):
+    """Some paths of a provider."""
+
+    def route(self, method: str, path: str, query: str) -> Call:
+        """Raises `Rejected` (404, 405) in the provider's words."""
+        ...
+
+
+class Wire(Api, Protocol):
+    """An API that generates: one wire format of conversations."""
+
+    def read(self, call: Call, body: JSON, headers: Mapping[str, str]) -> Ask:
+        """Validates as strictly as the provider does. Raises `Rejected`."""
+        ...
+
+    def unary(self, ask: Ask, reply: Reply, stamp: Stamp) -> bytes: ...
+
+    def stream(self, ask: Ask, reply: Reply, stamp: Stamp) -> Stream: ...
+
+    def stream_type(self, call: Call) -> str: ...
+
     def filtered_prompt(self, ask: Ask, stamp: Stamp, call: Call) -> Answer:
         """The prompt is refused by the content filter."""
         ...
 
-    def error_event(self, problem: Rejected, stamp: Stamp, *, array: bool, first: bool) -> bytes:
-        """A frame that reports an error inside a stream."""
+    def error_event(self, problem: Rejected, stamp: Stamp, call: Call | None, after: int) -> bytes:
+        """A frame that reports an error inside a stream, behind `after` others."""
         ...
 
-    def malformed_event(self, *, array: bool, first: bool) -> bytes:
-        """A frame whose JSON is broken."""
+    def malformed_event(self, call: Call | None, after: int) -> bytes:
+        """A frame, behind `after` others, whose JSON is broken."""
         ...

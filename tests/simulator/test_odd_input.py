@@ -107,11 +107,10 @@ def replaced(body, at, value):
 
 def answered(simulator, path, body):
     """The status of the answer to `body`, made without a socket; anything but an answer or a refusal raises."""
-    wire = simulator._wire
-    call = wire.route("POST", path.partition("?")[0], path.partition("?")[2])
     headers = {"authorization": "Bearer k", "x-api-key": "k", "x-goog-api-key": "k", "anthropic-version": "2023-06-01"}
     raw = json.dumps(body).encode()
-    answer, _ = simulator._answer(call, Request("POST", path, headers, raw), Received("POST", path, headers, len(raw), raw), STAMP)
+    request = Request("POST", path, headers, raw)
+    answer, _ = simulator._answer(*simulator._routed(request), request, Received("POST", path, headers, len(raw), raw), STAMP)
     return answer.status
 
 
@@ -176,15 +175,11 @@ def test_any_schema_gives_a_document(schema):
 
 def test_unforeseen_shapes_are_refused_in_the_providers_words():
     simulator = Simulator("sim", "anthropic_messages")
-    simulator._wire.read = lambda *_: {}["missing"]  # type: ignore[method-assign]
+    request = Request("POST", "/v1/messages", {"x-api-key": "k", "anthropic-version": "2023-06-01"})
+    wire, call = simulator._routed(request)
+    wire.read = lambda *_: {}["missing"]  # type: ignore[attr-defined]
     with pytest.raises(Rejected, match="does not match the expected shape"):
-        simulator._ask(
-            simulator._wire.route("POST", "/v1/messages", ""),
-            Request("POST", "/", {"x-api-key": "k", "anthropic-version": "2023-06-01"}),
-            {},
-            "",
-            "k",
-        )
+        simulator._ask(wire, call, request, {}, "", "k")  # type: ignore[arg-type]
 
 
 def test_pieces_lose_nothing():

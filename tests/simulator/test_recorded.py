@@ -7,10 +7,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from extproc.simulator import anthropic_messages, replies
-from extproc.simulator.anthropic import AnthropicWire
-from extproc.simulator.gemini import GeminiWire
-from extproc.simulator.openai import OpenAIWire
+from extproc.simulator import replies
+from extproc.simulator.anthropic import messages as anthropic_messages
+from extproc.simulator.anthropic.wire import AnthropicWire
+from extproc.simulator.gemini.wire import GeminiWire
+from extproc.simulator.openai.chat import OpenAIWire
 from extproc.simulator.wire import Rejected, Stamp
 
 RECORDINGS = Path(__file__).resolve().parents[3] / "shared" / "recordings"

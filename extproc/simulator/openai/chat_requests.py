@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from extproc.simulator.openai_messages import bad, check_pairing, name_of, read_messages, wrong_type
+from extproc.simulator.openai.chat_messages import bad, check_pairing, name_of, read_messages, wrong_type
 from extproc.simulator.replies import tokens
 from extproc.simulator.shapes import is_int, is_number, unknown
 from extproc.simulator.wire import JSON, Ask, Tool

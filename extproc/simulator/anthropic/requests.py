@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from extproc.simulator.anthropic_messages import bad, check_thinking, check_tool_turns, read_messages, text_of
+from extproc.simulator.anthropic.messages import bad, check_thinking, check_tool_turns, read_messages, text_of
 from extproc.simulator.replies import tokens
 from extproc.simulator.shapes import is_int, is_number, unknown
 from extproc.simulator.wire import JSON, Ask, Rejected, Tool

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from extproc.simulator.gemini_contents import bad, check_turns, list_of, object_of, read_instruction, read_parts
+from extproc.simulator.gemini.contents import bad, check_turns, list_of, object_of, read_instruction, read_parts
 from extproc.simulator.replies import tokens
 from extproc.simulator.shapes import is_int, is_number
 from extproc.simulator.wire import JSON, Ask, Call, Tool
