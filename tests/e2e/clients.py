@@ -295,11 +295,15 @@ def mistral(url: str, model: str, stream: bool) -> Outcome:
     for _ in range(2):
         text = ""
         calls: list[Any] = []
+        usage: Any = None
         if stream:
             for event in client.chat.stream(model=model, messages=messages, tools=tools, tool_choice="auto", random_seed=1):
                 delta = event.data.choices[0].delta if event.data.choices else None
                 text += delta.content if delta is not None and isinstance(delta.content, str) else ""
                 calls = _merged(calls, (delta.tool_calls if delta is not None else None) or [])
+                usage = event.data.usage or usage
+            assert usage is not None
+            assert usage.completion_tokens > 0
         else:
             message = client.chat.complete(model=model, messages=messages, tools=tools, tool_choice="auto", random_seed=1).choices[0].message
             text, calls = str(message.content or ""), [c.model_dump(mode="json") for c in message.tool_calls or ()]

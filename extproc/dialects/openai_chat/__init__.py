@@ -67,7 +67,7 @@ class OpenAIChat:
         return ChatStreamEncoder(reply)
 
     def stream_observer(self, *, hide_usage: bool, form: str = "") -> ChatObserver:
-        return ChatObserver(hide_usage=hide_usage, whole_calls=form == MISTRAL)
+        return ChatObserver(hide_usage=hide_usage and form != MISTRAL, whole_calls=form == MISTRAL)
 
     def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
         return openai_errors.decode_error(status, headers, body)

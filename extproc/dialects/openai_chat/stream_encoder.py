@@ -93,7 +93,7 @@ class ChatStreamEncoder:
         self._thought = self._refused = self._started = self._finished = self._over = False
         self._head = b""
         self._whole = reply.form == MISTRAL
-        self._tail = b',"usage":null}\n\n' if reply.include_usage else b"}\n\n"
+        self._tail = b',"usage":null}\n\n' if reply.include_usage and not self._whole else b"}\n\n"
 
     @property
     def losses(self) -> Sequence[Loss]:
@@ -282,6 +282,7 @@ class ChatStreamEncoder:
         if not self._finished:
             return b""
         usage = b""
-        if self._reply.include_usage and self._usage is not None:
+        # Mistral counts unasked
+        if (self._reply.include_usage or self._whole) and self._usage is not None:
             usage = self._head + b'],"usage":' + orjson.dumps(encode_usage(self._usage)) + b"}\n\n"
         return usage + b"data: [DONE]\n\n"
