@@ -94,10 +94,10 @@ def test_words_that_are_ones_own_come_back(word: str) -> None:
 
 
 def test_a_tool_call_carries_what_has_no_slot() -> None:
-    call = ToolCall("call/1", "get.weather", "{}", Opaque("gemini", "sig"))
+    call = ToolCall("call/1", "get_weather", "{}", Opaque("gemini", "sig"))
     body, losses = DIALECT.encode_response(Response("", "", [call], FinishReason.STOP, Usage()), REPLY)
     check_converse_answer(body)
-    assert DIALECT.decode_response(body).blocks == [ToolCall("call/1", "get.weather", "", Opaque("gemini", "sig"))]
+    assert DIALECT.decode_response(body).blocks == [ToolCall("call/1", "get_weather", "", Opaque("gemini", "sig"))]
     assert not losses
 
 

@@ -13,7 +13,7 @@ from extproc.dialects.catalog import DIALECTS
 from extproc.routing.chain import lacking
 from extproc.stages import upstream
 from tests.dialects.bedrock_seam import ASKED, BEDROCK, LLAMA, NOVA, PNG, SPEC, converse, use
-from tests.dialects.seam import A_TOOL, TOOL, USER, a_loop, answer, chat, gemini, loop, messages, send
+from tests.dialects.seam import A_TOOL, TOOL, USER, a_loop, answer, chat, loop, messages, send
 from tests.dialects.seam import call as chat_call
 from tests.golden.matrix import TARGETS
 
@@ -103,9 +103,8 @@ def test_point_13_schemas_and_names() -> None:
     tool = {"type": "function", "function": {"name": "f", "parameters": schema}}
     assert send("openai_chat", "bedrock_converse", tools=[tool])[0]["toolConfig"]["tools"][0]["toolSpec"]["inputSchema"] == {"json": schema}
     assert send("openai_chat", "bedrock_converse", tools=[{"type": "function", "function": {"name": "f"}}])[0]["toolConfig"]["tools"]
-    shown = answer("gemini", "bedrock_converse", gemini({"functionCall": {"name": "get.x", "args": {}}}))["output"]["message"]["content"]
-    back, _ = converse("gemini", ASKED, shown, [{"toolResult": {"toolUseId": shown[0]["toolUse"]["toolUseId"], "content": []}}])
-    assert back["contents"][1]["parts"][0]["functionCall"]["name"] == "get.x"
+    long = {"type": "function", "function": {"name": "n" * 70, "parameters": schema}}
+    assert len(send("openai_chat", "bedrock_converse", tools=[long])[0]["toolConfig"]["tools"][0]["toolSpec"]["name"]) == 64
 
 
 def test_point_14_system_text_in_any_place() -> None:

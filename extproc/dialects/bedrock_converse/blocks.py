@@ -14,7 +14,7 @@ from extproc.core.errors import BadRequestError
 from extproc.core.ir import JSON, Audio, Block, Document, Foreign, Image, Source, Text, Thinking, ToolCall, ToolResult, Video
 from extproc.core.losses import Losses
 from extproc.dialects.bedrock_converse.media import AUDIO, DOCUMENTS, IMAGES, VIDEOS
-from extproc.dialects.bedrock_converse.wire import NAME, VENDOR, cache_mark, original_id, original_name, raw_json, redacted_in
+from extproc.dialects.bedrock_converse.wire import NAME, VENDOR, cache_mark, original_id, raw_json, redacted_in
 
 _KNOWN: dict[str, frozenset[str]] = {
     "image": frozenset({"format", "source"}),
@@ -105,7 +105,7 @@ def _tool_use(raw: dict[str, JSON], inner: dict[str, JSON], where: str) -> Block
         return Foreign(NAME, str(inner["type"]), raw)
     carried, sealed, _ = carrier.split(_string(inner, "toolUseId", f"{where}.toolUse"))
     given = inner.get("input")
-    name = original_name(_string(inner, "name", f"{where}.toolUse"))
+    name = _string(inner, "name", f"{where}.toolUse")
     return ToolCall(original_id(carried), name, "" if given in (None, {}) else raw_json(given), sealed)
 
 

@@ -16,7 +16,7 @@ from extproc.core.errors import BadRequestError
 from extproc.core.ir import JSON, ForeignTool, Message, OutputFormat, Reasoning, Request, Role, Tool, ToolChoice
 from extproc.core.losses import Losses
 from extproc.dialects.bedrock_converse.blocks import decode_content
-from extproc.dialects.bedrock_converse.wire import NAME, cache_mark, original_name
+from extproc.dialects.bedrock_converse.wire import NAME, cache_mark
 
 _ROLES = {"user": Role.USER, "assistant": Role.ASSISTANT, "system": Role.SYSTEM}
 _TOOL = frozenset({"name", "description", "inputSchema", "strict"})
@@ -126,7 +126,7 @@ def _tool(spec: dict[str, JSON], place: int, losses: Losses) -> Tool:
     for member in (m for m in spec if m not in _TOOL and spec[m] is not None):
         losses.member(member, "toolSpec")
     return Tool(
-        original_name(name),
+        name,
         description if isinstance(description, str) else None,
         schema.get("json") if isinstance(schema, dict) else None,
         strict if isinstance(strict, bool) else None,
@@ -140,7 +140,7 @@ def _choice(choice: dict[str, JSON]) -> ToolChoice:
     if "any" in choice:
         return ToolChoice("required")
     if isinstance(named, dict) and isinstance(named.get("name"), str):
-        return ToolChoice("tool", original_name(named["name"]))
+        return ToolChoice("tool", named["name"])
     raise BadRequestError("toolChoice must be auto, any, or tool with a name", param="toolConfig.toolChoice")
 
 

@@ -18,12 +18,13 @@ from extproc.core.dialect import Reply
 from extproc.core.errors import BadRequestError, UpstreamFormatError
 from extproc.core.ir import JSON, Block, Foreign, Image, Loss, Refusal, Response, Text, Thinking, ToolCall
 from extproc.core.losses import Losses
+from extproc.core.tool_names import wire_name
 from extproc.dialects.bedrock_converse.blocks import decode_block
 from extproc.dialects.bedrock_converse.finish import decode_finish, encode_finish, stop_sequence
 from extproc.dialects.bedrock_converse.media import IMAGES, format_of, media_type
 from extproc.dialects.bedrock_converse.turns import cited, reasoning_content
 from extproc.dialects.bedrock_converse.usage import decode_usage, encode_usage
-from extproc.dialects.bedrock_converse.wire import NAME, arguments, client_id, tool_name
+from extproc.dialects.bedrock_converse.wire import NAME, arguments, client_id
 
 METADATA = frozenset({"metrics", "trace", "performanceConfig", "serviceTier"})
 _KNOWN = METADATA | {"output", "stopReason", "usage", "additionalModelResponseFields"}
@@ -161,10 +162,8 @@ def encode_block(block: Block, losses: Losses) -> JSON | None:
 
 def tool_use(block: ToolCall, losses: Losses) -> dict[str, JSON]:
     """The head of a `toolUse`. An id that carries state is longer than AWS's own ids ever are, which no SDK minds."""
-    try:
-        name = tool_name(block.name)
-    except BadRequestError:
-        # the client named it, in a request that AWS would have refused
+    name = wire_name(block.name)
+    if name != block.name:
+        # no tool of this client's, whose own names fit
         losses.add("coerced:tool_name", "a tool name that the format has no letters or no room for")
-        name = block.name[:64] or "_"
     return {"toolUseId": carrier.join(client_id(block.id), block.opaque, []), "name": name}

@@ -42,7 +42,7 @@ from extproc.core.losses import Losses
 from extproc.dialects.bedrock_converse.finish import decode_finish, stop_sequence
 from extproc.dialects.bedrock_converse.media import IMAGES
 from extproc.dialects.bedrock_converse.usage import decode_usage
-from extproc.dialects.bedrock_converse.wire import NAME, VENDOR, original_id, original_name, redacted_in
+from extproc.dialects.bedrock_converse.wire import NAME, VENDOR, original_id, redacted_in
 
 MAX_OPEN = 1024
 """Blocks that may be open at once. The format opens one; more than this is no answer but an attempt to fill memory."""
@@ -168,7 +168,7 @@ class ConverseDecoder:
             if not isinstance(call_id, str) or not isinstance(name, str):
                 raise UpstreamFormatError("a tool call of the provider's stream lacks its id or its name")
             carried, sealed, _ = carrier.split(call_id)
-            self._begin(index, ToolCall(original_id(carried), original_name(name), opaque=sealed), out)
+            self._begin(index, ToolCall(original_id(carried), name, opaque=sealed), out)
         elif isinstance(inner, dict):
             self._hold(index, kind, inner)
         else:

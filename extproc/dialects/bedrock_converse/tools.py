@@ -10,9 +10,10 @@ from extproc.core.closed_schema import closed
 from extproc.core.errors import BadRequestError, UntranslatableError
 from extproc.core.ir import JSON, ForeignTool, Request, Tool
 from extproc.core.losses import Losses
+from extproc.core.tool_names import wire_name
 from extproc.dialects.bedrock_converse.draft import Draft
 from extproc.dialects.bedrock_converse.families import Family
-from extproc.dialects.bedrock_converse.wire import NAME, cache_point, tool_name
+from extproc.dialects.bedrock_converse.wire import NAME, cache_point
 
 _NO_TOOLS = "Do not call any tool now: answer in text."
 
@@ -76,7 +77,7 @@ def _choice(request: Request, family: Family, losses: Losses) -> dict[str, JSON]
             losses.add("dropped:tool_choice", "the model takes no tool choice")
         return {}
     if choice.mode == "tool":
-        return {"tool": {"name": tool_name(choice.name or "")}}
+        return {"tool": {"name": wire_name(choice.name or "")}}
     return {"any": {}} if choice.mode == "required" else {"auto": {}}
 
 
@@ -89,7 +90,7 @@ def _tool(tool: Tool, family: Family, losses: Losses) -> list[JSON]:
     elif schema.get("type") != "object":
         losses.add("coerced:tool_schema", "a tool's input is always an object")
         schema = {**schema, "type": "object"}
-    spec: dict[str, JSON] = {"name": tool_name(tool.name)}
+    spec: dict[str, JSON] = {"name": wire_name(tool.name)}
     if tool.description:
         spec["description"] = tool.description
     if tool.strict and family.structured:

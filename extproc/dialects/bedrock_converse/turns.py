@@ -22,9 +22,10 @@ from extproc.core.errors import BadRequestError, UntranslatableError
 from extproc.core.ir import JSON, Audio, Block, Document, Foreign, Image, Message, Refusal, Role, Text, Thinking, ToolCall, ToolResult, Video
 from extproc.core.losses import Losses
 from extproc.core.tool_ids import ToolIds
+from extproc.core.tool_names import wire_name
 from extproc.dialects.bedrock_converse.families import Family
 from extproc.dialects.bedrock_converse.media import MediaEncoder
-from extproc.dialects.bedrock_converse.wire import NAME, VENDOR, arguments, cache_point, provider_id, redacted_out, tool_name
+from extproc.dialects.bedrock_converse.wire import NAME, VENDOR, arguments, cache_point, provider_id, redacted_out
 
 _OPENING = "(The conversation starts with the assistant's message.)"
 _BETWEEN = "(The results are there.)"
@@ -276,7 +277,7 @@ class TurnEncoder:
             self._losses.add("coerced:tool_arguments", "arguments that are no JSON object were put into one")
         if block.opaque is not None:
             self._losses.add("signature:foreign", f"a tool call's signature by {block.opaque.vendor[:64]} stays out")
-        name = tool_name(block.name or "_")
+        name = wire_name(block.name)
         if name not in self._out.called:
             self._out.called.append(name)
         return [{"toolUse": {"toolUseId": self._ids.call(block.id, self._losses), "name": name, "input": given}}, *self._mark(block.cache)]

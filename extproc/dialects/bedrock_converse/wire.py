@@ -1,11 +1,10 @@
-"""Small conventions of the Converse format that requests, answers and streams share: ids, names, cache points, redacted reasoning, JSON.
+"""Small conventions of the Converse format that requests, answers and streams share: ids, cache points, redacted reasoning, JSON.
 
 Wire format: botocore's service model of bedrock-runtime, https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html.
-Bytes are base64 in JSON. Three additions are ours, and all are versioned:
+Bytes are base64 in JSON. Two additions are ours, and both are versioned:
 
 * Reasoning that another vendor signed rides in `signature` (or in `redactedContent`), marked as `core.carrier` says.
 * Tool ids outside `[a-zA-Z0-9_.:-]` are written as `llm1id_<base64url>` and read back as they were; for a provider, one that is too long is hashed.
-* Tool names outside `[a-zA-Z0-9_-]` are written as `llm1_` and the name with every other character as `-<hex>-`.
 """
 
 from __future__ import annotations
@@ -54,29 +53,6 @@ def provider_id(call_id: str) -> str:
     """A tool id that AWS takes. It comes back in no answer, so one that is too long need not be read again."""
     safe = client_id(call_id)
     return safe if len(safe) <= _MAX_ID else "llm1h_" + hashlib.blake2b(safe.encode(), digest_size=20).hexdigest()
-
-
-_SAFE_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-_NAME_ESCAPE = "llm1_"
-_UNSAFE = re.compile(r"[^a-zA-Z0-9_]")
-_ESCAPED = re.compile(r"-([0-9a-f]{1,6})-")
-
-
-def tool_name(name: str) -> str:
-    """A tool's name that AWS takes, from which `original_name` gives the first one back. Raises `BadRequestError` for one that is too long."""
-    if _SAFE_NAME.fullmatch(name) and not name.startswith(_NAME_ESCAPE):
-        return name
-    escaped = _NAME_ESCAPE + _UNSAFE.sub(lambda m: f"-{ord(m.group()):x}-", name)
-    if not name or len(escaped) > 64:
-        raise BadRequestError("a tool's name must have 1 to 64 letters, digits, underscores or hyphens", param="tools")
-    return escaped
-
-
-def original_name(name: str) -> str:
-    """The inverse of `tool_name`."""
-    if not name.startswith(_NAME_ESCAPE):
-        return name
-    return _ESCAPED.sub(lambda m: chr(int(m.group(1), 16)) if int(m.group(1), 16) < 0x110000 else m.group(), name[len(_NAME_ESCAPE) :])
 
 
 def cache_point(mark: str, *, lifetimes: bool) -> dict[str, JSON]:
