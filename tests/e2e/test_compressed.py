@@ -1,4 +1,4 @@
-"""Providers that compress although identity was asked for, through the real Envoy: whole answers, streams and errors, for the same dialect and another."""
+"""Providers that compress although identity was asked for, through the real Envoy: whole answers, streams, errors; the same dialect and another."""
 
 from __future__ import annotations
 
