@@ -36,6 +36,7 @@ MEMBERS = frozenset(
 CODES: dict[str, str] = {
     "signature:foreign": "signed or encrypted reasoning was not sent to a vendor that did not mint it",
     # content of requests
+    "coerced:additional_tools": "tools that were added in the middle of the conversation were there from its start",
     "coerced:assistant_media": "media of an assistant's message was sent in the next user message",
     "coerced:cache_lifetime": "the cache mark got the lifetime that the target has",
     "coerced:content_parts": "the text parts of one message were joined to one text",

@@ -36,6 +36,7 @@ from extproc.core.ir import (
 )
 from extproc.core.operation import Operation
 from extproc.dialects.openai_responses import OpenAIResponses
+from extproc.dialects.openai_responses.tools import Called, called
 from extproc.providers.kinds import KINDS
 from extproc.registry.types import Provider, Target
 from tests.validators.responses_types import check_responses_request
@@ -182,6 +183,34 @@ def test_tools_of_the_application_are_functions() -> None:
     assert DIALECT.needs({"tools": [space | {"tools": [{"type": "mcp"}]}]}) == {Need.SERVER_TOOLS}
 
 
+def test_tools_in_items_are_tools_of_the_request() -> None:
+    script = {"type": "custom", "name": "exec", "format": {"type": "grammar", "syntax": "lark", "definition": "start: /.+/"}}
+    space = {"type": "namespace", "name": "functions", "description": "", "tools": [script, FUNCTION]}
+    added = {"type": "additional_tools", "id": "at_1", "role": "developer", "tools": [space]}
+    request = decode([added, USER], reasoning={"effort": "low", "context": "all_turns"}, text={"verbosity": "low"})
+    assert [t.name for t in request.tools if isinstance(t, Tool)] == ["functions__exec", "functions__f"]
+    assert request.messages == [user(Text("q"))]
+    assert codes(request) == {"coerced:custom_tool", "coerced:tool_namespace", "dropped:unknown_member"}
+    assert DIALECT.needs({"input": [added, USER]}) == {Need.TOOLS}
+    # the calls come back as the client knows the tools
+    echo = DIALECT.wishes({"input": [added, USER]}).echo
+    assert called(echo["tools"]) == {"functions__exec": Called("exec", "functions", True), "functions__f": Called("f", "functions")}
+
+
+def test_tools_that_are_added_later() -> None:
+    newer = FUNCTION | {"description": "newer"}
+    added = {"type": "additional_tools", "role": "developer", "tools": [newer, {"type": "web_search"}]}
+    items = [USER, {"type": "function_call", "call_id": "1", "name": "f", "arguments": "{}"}, added]
+    request = decode([*items, {"type": "function_call_output", "call_id": "1", "output": "x"}], tools=[FUNCTION, FUNCTION | {"name": "g"}])
+    assert [t.name if isinstance(t, Tool) else t.kind for t in request.tools] == ["g", "web_search", "f"]
+    newest = request.tools[-1]
+    assert isinstance(newest, Tool)
+    assert newest.description == "newer"
+    assert [m.role for m in request.messages] == [Role.USER, Role.ASSISTANT, Role.USER]
+    assert codes(request) == {"coerced:additional_tools"}
+    assert DIALECT.needs({"input": items}) == {Need.TOOLS, Need.SERVER_TOOLS}
+
+
 def test_calls_of_custom_tools_and_namespaces_match_their_functions() -> None:
     items = [
         {"type": "custom_tool_call", "call_id": "1", "name": "patch", "input": 'say "hi"'},
@@ -247,6 +276,8 @@ def test_parameters() -> None:
         ({"input": [{"type": "function_call", "name": "f"}]}, "input[0].call_id"),
         ({"input": [{"type": "function_call_output", "call_id": None}]}, "input[0].call_id"),
         ({"tools": [{"type": "function"}]}, "tools[0].name"),
+        ({"input": [{"type": "additional_tools"}]}, "input[0].tools"),
+        ({"input": [{"type": "additional_tools", "tools": [{"type": "custom"}]}]}, "input[0].tools[0].name"),
         ({"tool_choice": "sometimes"}, "tool_choice"),
         ({"temperature": "warm"}, "temperature"),
         ({"text": {"format": {"type": "xml"}}}, "text.format"),

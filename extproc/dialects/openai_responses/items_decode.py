@@ -12,12 +12,12 @@ from extproc.core.errors import BadRequestError
 from extproc.core.ir import JSON, Block, Foreign, Image, Message, Role, Source, ToolCall, ToolResult
 from extproc.core.losses import Losses
 from extproc.dialects.openai_responses.content import decode_content
-from extproc.dialects.openai_responses.tools import custom_arguments, flat_name
+from extproc.dialects.openai_responses.tools import ADDITIONAL, custom_arguments, flat_name
 from extproc.dialects.openai_responses.wire import NAME, thinking_of
 
 OUTPUTS = ("function_call_output", "custom_tool_call_output")
 CALLS = ("function_call", "custom_tool_call")
-_USERS = frozenset({"mcp_approval_response", "additional_tools", "configuration_update", "compaction_trigger", "item_reference"})
+_USERS = frozenset({"mcp_approval_response", "configuration_update", "compaction_trigger", "item_reference"})
 """Items of the application's besides messages and those whose type ends in `_output`."""
 
 _ITEM = frozenset({"type", "id", "status"})
@@ -46,6 +46,8 @@ def decode_input(value: JSON, losses: Losses) -> list[Message]:
         where = f"input[{i}]"
         if not isinstance(item, dict):
             raise BadRequestError("an item must be an object", param=where)
+        if item.get("type") == ADDITIONAL:
+            continue  # among the request's tools
         if is_message(item) and item.get("role") != "assistant":
             messages.append(_message(item, where, losses))
             run = None

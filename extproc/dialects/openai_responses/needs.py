@@ -6,7 +6,7 @@ from extproc.core.dialect import Need
 from extproc.core.ir import JSON
 from extproc.dialects.openai_responses.content import PLAIN
 from extproc.dialects.openai_responses.items_decode import CALLS, OUTPUTS, is_message
-from extproc.dialects.openai_responses.tools import is_own
+from extproc.dialects.openai_responses.tools import ADDITIONAL, is_own, listed
 
 CARRIES = frozenset(
     {
@@ -45,8 +45,7 @@ def needs(body: JSON) -> frozenset[str]:
     last = items[-1] if items else None
     if isinstance(last, dict) and is_message(last) and last.get("role") == "assistant":
         found.add(Need.PREFILL)
-    tools = body.get("tools")
-    for tool in tools if isinstance(tools, list) else ():
+    for tool in listed(body):
         found.add(Need.TOOLS if is_own(tool) else Need.SERVER_TOOLS)
     choice = body.get("tool_choice")
     if isinstance(choice, dict) and choice.get("type") not in ("function", "custom", "allowed_tools"):
@@ -74,7 +73,7 @@ def _item(item: dict[str, JSON], found: set[str]) -> None:
         found.add(Need.STATE)
     elif kind == "image_generation_call" and item.get("result"):
         found.add(Need.VISION)
-    elif kind != "reasoning":
+    elif kind not in ("reasoning", ADDITIONAL):
         found.add(Need.SERVER_TOOLS)
 
 

@@ -8,10 +8,10 @@ Reference: https://platform.openai.com/docs/api-reference/responses/create
 from __future__ import annotations
 
 from extproc.core.errors import BadRequestError
-from extproc.core.ir import JSON, Message, OutputFormat, Reasoning, Request, Role, Text
+from extproc.core.ir import JSON, ForeignTool, Message, OutputFormat, Reasoning, Request, Role, Text, Tool
 from extproc.core.losses import Losses
 from extproc.dialects.openai_responses.items_decode import decode_input
-from extproc.dialects.openai_responses.tools import decode_choice, decode_tools
+from extproc.dialects.openai_responses.tools import decode_additional, decode_choice, decode_tools
 from extproc.dialects.openai_responses.wire import NAME
 
 KNOBS = frozenset(
@@ -111,7 +111,7 @@ class _Decoder:
             max_tokens=self.typed("max_output_tokens", int, "an integer"),
             temperature=self.typed("temperature", (int, float), "a number"),
             top_p=self.typed("top_p", (int, float), "a number"),
-            tools=decode_tools(self.typed("tools", list, "a list") or [], self.losses),
+            tools=self.tools(),
             parallel_tool_calls=self.typed("parallel_tool_calls", bool, "a boolean"),
             reasoning=self.reasoning(),
             losses=self.losses,
@@ -122,6 +122,16 @@ class _Decoder:
         self.text(out)
         self.rest(out)
         return out
+
+    def tools(self) -> list[Tool | ForeignTool]:
+        """Every tool that the request makes available. One that an item defines anew is what the item says."""
+        own = decode_tools(self.typed("tools", list, "a list") or [], self.losses)
+        added = decode_additional(self.body.get("input"), self.losses)
+        if not added:
+            return own
+        newest = {tool.name: tool for tool in added if isinstance(tool, Tool)}
+        rest = [tool for tool in own if not isinstance(tool, Tool) or tool.name not in newest]
+        return [*rest, *(tool for tool in added if isinstance(tool, ForeignTool)), *newest.values()]
 
     def reasoning(self) -> Reasoning | None:
         value = self.typed("reasoning", dict, "an object")

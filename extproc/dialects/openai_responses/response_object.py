@@ -12,7 +12,7 @@ from extproc.core import carrier
 from extproc.core.dialect import Reply
 from extproc.core.ir import JSON, Image, Thinking, ToolCall
 from extproc.core.losses import Losses
-from extproc.dialects.openai_responses.tools import Called, custom_input
+from extproc.dialects.openai_responses.tools import Called, custom_input, listed
 from extproc.dialects.openai_responses.wire import minted_id, slot
 
 _DEFAULTS: dict[str, JSON] = {
@@ -44,8 +44,8 @@ def echo(body: JSON) -> dict[str, JSON]:
     if not isinstance(body, dict):
         return {}
     said = {name: body[name] for name in _SAID if body.get(name) is not None}
-    if isinstance(said.get("tools"), list):
-        said["tools"] = [_tool(tool) for tool in said["tools"]]
+    if tools := listed(body):
+        said["tools"] = [_tool(tool) for tool in tools]
     if isinstance(said.get("text"), dict):
         said["text"] = {"format": {"type": "text"}, **said["text"]}
     return said

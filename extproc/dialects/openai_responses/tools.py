@@ -1,5 +1,6 @@
 """Tools and the choice among them, and how names of tools survive dialects that have only functions.
 
+Tools stand in `tools`, or in items of the conversation, `additional_tools` (Codex sends all of its so): elsewhere they are there from the start.
 Two kinds of tools that the application runs itself exist only here. A `custom` tool takes free text: elsewhere it is a function with one
 parameter, `input`. A `namespace` groups tools (Codex sends its MCP servers so): elsewhere each of them is a function whose name begins with the
 namespace's. `called` finds from a request's own tools what a function's name means to the client, so calls come back as the client knows them.
@@ -21,7 +22,9 @@ from extproc.dialects.openai_responses.wire import NAME
 _FUNCTION = frozenset({"type", "name", "description", "parameters", "strict"})
 _CUSTOM = frozenset({"type", "name", "description", "format"})
 _NAMESPACE = frozenset({"type", "name", "description", "tools"})
+_ADDITIONAL = frozenset({"type", "id", "role", "tools"})
 _OWN = ("function", "custom")
+ADDITIONAL = "additional_tools"
 _MODES: dict[str, Literal["auto", "none", "required"]] = {"auto": "auto", "none": "none", "required": "required"}
 _INPUT: JSON = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"], "additionalProperties": False}
 
@@ -67,26 +70,50 @@ def is_own(tool: JSON) -> bool:
     return isinstance(inner, list) and all(isinstance(t, dict) and t.get("type") in _OWN for t in inner)
 
 
+def listed(body: JSON) -> list[JSON]:
+    """The tools of a request, those of its items behind its own. Total."""
+    if not isinstance(body, dict):
+        return []
+    items = body.get("input")
+    added = [item for item in items if isinstance(item, dict) and item.get("type") == ADDITIONAL] if isinstance(items, list) else []
+    return [tool for holder in (body, *added) if isinstance(holder.get("tools"), list) for tool in holder["tools"]]
+
+
 def own_names(body: JSON) -> list[JSON]:
     """The names of the application's own tools outside namespaces. Total."""
-    tools = body.get("tools") if isinstance(body, dict) else None
-    return [tool.get("name") for tool in tools if isinstance(tool, dict) and is_own(tool)] if isinstance(tools, list) else []
+    return [tool.get("name") for tool in listed(body) if isinstance(tool, dict) and is_own(tool)]
 
 
-def decode_tools(raw: list[JSON], losses: Losses) -> list[Tool | ForeignTool]:
+def decode_additional(items: JSON, losses: Losses) -> list[Tool | ForeignTool]:
+    """The tools of items. Raises `BadRequestError`."""
+    tools: list[Tool | ForeignTool] = []
+    for i, item in enumerate(items if isinstance(items, list) else ()):
+        if not isinstance(item, dict) or item.get("type") != ADDITIONAL:
+            continue
+        losses.unknown("input[]", item, _ADDITIONAL)
+        if i:
+            losses.add("coerced:additional_tools", "they are there from the start")
+        raw = item.get("tools")
+        if not isinstance(raw, list):
+            raise BadRequestError("tools must be a list", param=f"input[{i}].tools")
+        tools += decode_tools(raw, losses, f"input[{i}].tools")
+    return tools
+
+
+def decode_tools(raw: list[JSON], losses: Losses, at: str = "tools") -> list[Tool | ForeignTool]:
     """Raises `BadRequestError` for a function without a name."""
     tools: list[Tool | ForeignTool] = []
     for i, tool in enumerate(raw):
         if not isinstance(tool, dict):
-            raise BadRequestError("a tool must be an object", param=f"tools[{i}]")
+            raise BadRequestError("a tool must be an object", param=f"{at}[{i}]")
         if not is_own(tool):
             tools.append(ForeignTool(NAME, str(tool.get("type")), tool))
         elif tool.get("type") == "namespace":
             losses.unknown("tools[]", tool, _NAMESPACE)
             losses.add("coerced:tool_namespace", "its tools have its name in front of theirs")
-            tools += [_tool(inner, f"tools[{i}].tools[{j}]", losses, tool) for j, inner in enumerate(tool["tools"])]
+            tools += [_tool(inner, f"{at}[{i}].tools[{j}]", losses, tool) for j, inner in enumerate(tool["tools"])]
         else:
-            tools.append(_tool(tool, f"tools[{i}]", losses))
+            tools.append(_tool(tool, f"{at}[{i}]", losses))
     return tools
 
 
