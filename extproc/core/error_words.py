@@ -92,6 +92,8 @@ WORDS: tuple[tuple[re.Pattern[str], ErrorKind, frozenset[int] | None, frozenset[
         _UNSURE,
         frozenset(),
     ),
+    # llama.cpp's own server, whose model has no eyes or ears: the same again would not help, another target may
+    (_words(r"\b(image|audio|video) input is not supported"), ErrorKind.NOT_IMPLEMENTED, frozenset({500}), frozenset()),
 )
 """(words of the message, kind, the statuses that they are read under or None for any 4xx, those that say more than the words). First match wins."""
 

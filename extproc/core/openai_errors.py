@@ -65,9 +65,11 @@ def classify(status: int, message: str, code: str | None, raw_type: str | None, 
     # what is longer is no message but an echo, and looking for words in it costs time
     message = message[: 2 * _MAX_MESSAGE]
     kind = next((CODES[word.lower()] for word in (code, raw_type) if word and word.lower() in CODES), None)
-    if kind is None and (400 <= status < 500 or not status):
+    if kind is None:
+        usual = 400 <= status < 500 or not status
         kind = next(
-            (k for words, k, only, never in WORDS if (only is None or status in only) and status not in never and words.search(message)), None
+            (k for words, k, only, never in WORDS if (usual if only is None else status in only) and status not in never and words.search(message)),
+            None,
         )
         if kind is None and not status and raw_type == "invalid_request_error":
             kind = ErrorKind.INVALID_REQUEST

@@ -6,6 +6,7 @@ A vendor of a known dialect is an entry here, not code. `quirks` are differences
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from dataclasses import dataclass
 
 from extproc.core.operation import Operation
@@ -107,15 +108,12 @@ def openai_chats(base: str = "", query: str = "") -> tuple[Speaks, ...]:
     )
 
 
-def openai_native(base: str = "", query: str = "") -> tuple[Speaks, ...]:
-    """What only OpenAI has a format for, and who imitates it."""
-    return (
-        Speaks(Operation.COMPLETIONS, "openai_completions", base, query),
-        Speaks(Operation.IMAGES, "openai_images", base, query),
-        Speaks(Operation.SPEECH, "openai_speech", base, query),
-        Speaks(Operation.TRANSCRIPTION, "openai_transcription", base, query),
-        Speaks(Operation.MODERATIONS, "openai_moderations", base, query),
-    )
+_NATIVE = (Operation.COMPLETIONS, Operation.IMAGES, Operation.SPEECH, Operation.TRANSCRIPTION, Operation.MODERATIONS)
+
+
+def openai_native(base: str = "", query: str = "", only: Container[str] = _NATIVE) -> tuple[Speaks, ...]:
+    """What only OpenAI has a format for, and who imitates it, or some of it."""
+    return tuple(Speaks(operation, f"openai_{operation.value}", base, query) for operation in _NATIVE if operation in only)
 
 
 def embeddings(base: str = "", query: str = "") -> tuple[Speaks, ...]:
@@ -235,6 +233,7 @@ KINDS: dict[str, ProviderKind] = {
                 Speaks(Operation.CHAT, "openai_chat", "/v1", api="chat"),
                 Speaks(Operation.EMBEDDINGS, "ollama_embeddings"),
                 *embeddings("/v1"),
+                *openai_native("/v1", only={"completions"}),
             ),
             "ollama",
             "ollama",
@@ -303,7 +302,7 @@ KINDS: dict[str, ProviderKind] = {
         *(
             ProviderKind(
                 v.name,
-                (*chat("openai_chat"), *(embeddings() if v.embeddings else ()), *(RERANK if v.rerank else ())),
+                (*chat("openai_chat"), *(embeddings() if v.embeddings else ()), *(RERANK if v.rerank else ()), *openai_native(only=v.also)),
                 v.vendor or v.name,
                 v.otel_name,
                 v.url,

@@ -27,6 +27,8 @@ class ChatVendor:
     """Does it serve OpenAI's `/embeddings` beside the chat?"""
     rerank: bool = False
     """Does it serve `/rerank`, as Jina has it?"""
+    also: frozenset[str] = frozenset()
+    """Which of OpenAI's other operations it serves in OpenAI's format: completions, images, speech, transcription, moderations."""
 
 
 def _quirks(words: str) -> frozenset[str]:
@@ -46,6 +48,7 @@ CHAT_VENDORS: tuple[ChatVendor, ...] = (
             " output_dimension no_token_input"
         ),
         embeddings=True,
+        also=frozenset({"transcription", "moderations"}),
     ),
     # https://console.groq.com/docs/openai, groq.types.chat.CompletionCreateParams
     ChatVendor(
@@ -57,6 +60,7 @@ CHAT_VENDORS: tuple[ChatVendor, ...] = (
             "groq_members strict_messages no_audio no_documents no_names no_logprobs no_logit_bias no_choices four_stops reasoning_history"
             " reasoning_format efforts_by_model"
         ),
+        also=frozenset({"speech", "transcription"}),
     ),
     # https://api-docs.deepseek.com/api/create-chat-completion, https://api-docs.deepseek.com/guides/thinking_mode
     ChatVendor(
@@ -71,7 +75,12 @@ CHAT_VENDORS: tuple[ChatVendor, ...] = (
     ),
     # https://docs.x.ai/docs/api-reference#chat-completions, https://docs.x.ai/docs/guides/reasoning
     ChatVendor(
-        "xai", "x_ai", "https://api.x.ai/v1", "x-ai", _quirks("reasoning_content_history no_logit_bias no_audio no_documents efforts_by_model")
+        "xai",
+        "x_ai",
+        "https://api.x.ai/v1",
+        "x-ai",
+        _quirks("reasoning_content_history no_logit_bias no_audio no_documents efforts_by_model"),
+        also=frozenset({"completions", "images"}),
     ),
     # https://docs.together.ai/reference/chat-completions-1
     ChatVendor(
@@ -82,6 +91,7 @@ CHAT_VENDORS: tuple[ChatVendor, ...] = (
         _quirks("max_tokens no_developer_role no_user top_k no_parallel_tool_calls no_token_input no_dimensions"),
         embeddings=True,
         rerank=True,
+        also=frozenset({"completions", "images", "speech", "transcription"}),
     ),
     # https://docs.fireworks.ai/api-reference/post-chatcompletions
     ChatVendor(
@@ -92,6 +102,7 @@ CHAT_VENDORS: tuple[ChatVendor, ...] = (
         _quirks("max_tokens no_developer_role top_k reasoning_content_history"),
         embeddings=True,
         rerank=True,
+        also=frozenset({"completions"}),
     ),
     # https://openrouter.ai/docs/api-reference/parameters
     ChatVendor(
@@ -102,6 +113,7 @@ CHAT_VENDORS: tuple[ChatVendor, ...] = (
         _quirks("max_tokens reasoning_details reasoning_object cache_control top_k prefill file_url video_url"),
         embeddings=True,
         rerank=True,
+        also=frozenset({"completions"}),
     ),
     # https://docs.perplexity.ai/api-reference/chat-completions-post
     ChatVendor(
@@ -124,6 +136,7 @@ CHAT_VENDORS: tuple[ChatVendor, ...] = (
             "strict_messages no_developer_role no_audio no_documents no_logit_bias no_choices no_names no_content_parts four_stops"
             " temperature_to_1_5 reasoning_history efforts_by_model"
         ),
+        also=frozenset({"completions"}),
     ),
     # https://docs.nvidia.com/nim/large-language-models/latest/api-reference.html
     ChatVendor(
@@ -133,6 +146,7 @@ CHAT_VENDORS: tuple[ChatVendor, ...] = (
         None,
         _quirks("max_tokens no_developer_role no_logit_bias no_user no_choices no_token_input"),
         embeddings=True,
+        also=frozenset({"completions"}),
     ),
     # https://huggingface.co/docs/inference-providers/tasks/chat-completion
     ChatVendor(
@@ -154,7 +168,14 @@ CHAT_VENDORS: tuple[ChatVendor, ...] = (
     ),
     # https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html
     ChatVendor(
-        "vllm", "vllm", None, None, _quirks("max_tokens no_developer_role top_k reasoning_content_history video_url"), embeddings=True, rerank=True
+        "vllm",
+        "vllm",
+        None,
+        None,
+        _quirks("max_tokens no_developer_role top_k reasoning_content_history video_url"),
+        embeddings=True,
+        rerank=True,
+        also=frozenset({"completions", "transcription"}),
     ),
     # https://github.com/ggml-org/llama.cpp/tree/master/tools/server
     ChatVendor(
@@ -165,6 +186,7 @@ CHAT_VENDORS: tuple[ChatVendor, ...] = (
         _quirks("max_tokens no_developer_role top_k reasoning_content_history no_reasoning_effort no_dimensions"),
         embeddings=True,
         rerank=True,
+        also=frozenset({"completions"}),
     ),
 )
 

@@ -166,6 +166,13 @@ K = ErrorKind
             {"error": {"code": 400, "message": "the request exceeds the available context size", "type": "exceed_context_size_error", "n_ctx": 8}},
             K.CONTEXT_LENGTH,
         ),
+        (
+            "llama.cpp",
+            500,
+            {"error": {"code": 500, "message": "image input is not supported - hint: provide the mmproj", "type": "server_error"}},
+            K.NOT_IMPLEMENTED,
+        ),
+        ("llama.cpp", 500, {"error": {"code": 500, "message": "the request exceeds nothing", "type": "server_error"}}, K.INTERNAL),
         ("llama.cpp", 503, {"error": {"code": 503, "message": "Loading model", "type": "unavailable_error"}}, K.UNAVAILABLE),
         (
             "gemini",

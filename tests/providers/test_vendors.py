@@ -124,3 +124,16 @@ def test_the_older_form_of_tools_needs_nothing_of_another_dialect() -> None:
     chat, claude = DIALECTS["openai_chat"], DIALECTS["anthropic_messages"]
     body = {"messages": [], "functions": [{"name": "f"}]}
     assert lacking(target("vllm"), chat, claude, chat.needs(body)) == []
+
+
+def test_what_else_vendors_serve() -> None:
+    """Of OpenAI's own operations, and only those."""
+    native = {Operation.COMPLETIONS, Operation.IMAGES, Operation.SPEECH, Operation.TRANSCRIPTION, Operation.MODERATIONS}
+    for name, vendor in VENDORS.items():
+        assert vendor.also <= native
+        assert {s.operation for s in KINDS[name].speaks} & native == vendor.also
+    assert {s.operation for s in KINDS["openai-compatible"].speaks} >= native
+    served = target("llama.cpp").upstream(Operation.COMPLETIONS, "openai_completions")
+    assert served is not None
+    assert served.dialect == "openai_completions"
+    assert target("perplexity").upstream(Operation.COMPLETIONS, "openai_completions") is None
