@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 
-import orjson
-
-from extproc.core.errors import BadRequestError
 from extproc.core.ir import JSON
 
 _LIMIT = float(1 << 63)
+_STEP = 6
+_AS_ZEROS = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x20 for byte in range(256))
+"""Every digit as 0, all else as a space."""
 
 
 def _holds_big(value: JSON) -> bool:
@@ -30,9 +30,14 @@ def _holds_big(value: JSON) -> bool:
     return False
 
 
+def _may_hold_big(raw: bytes) -> bool:
+    """Are there 19 digits in a row? Of every sixth byte three in a row would be digits. Takes 0.2 ms a MB; looking at every value, up to 10."""
+    return b"000" in raw[::_STEP].translate(_AS_ZEROS)
+
+
 def exact(raw: bytes, body: JSON, member: str) -> JSON:
     """`body`, which is `raw` parsed, with the numbers in its top-level `member` as they stand in `raw`. `body` itself is not changed."""
-    if not isinstance(body, dict) or not _holds_big(body.get(member)):
+    if not isinstance(body, dict) or not _may_hold_big(raw) or not _holds_big(body.get(member)):
         return body
     try:
         again = json.loads(raw)
@@ -40,14 +45,3 @@ def exact(raw: bytes, body: JSON, member: str) -> JSON:
         # longer than Python reads, or nested deeper: only the fast parser takes it
         return body
     return {**body, member: again[member]}
-
-
-def raw_json(value: JSON) -> str:
-    """A parsed value as JSON text, whole numbers of any size in it too. Raises `BadRequestError` if it is nested too deep to be written."""
-    try:
-        return orjson.dumps(value).decode()
-    except TypeError:
-        try:
-            return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-        except RecursionError:
-            raise BadRequestError("The JSON is nested too deep.") from None

@@ -192,7 +192,9 @@ def _numbered(messages: list[Message]) -> list[Message]:
 def _unsaid(source: Request, dialect: str, body: bytes) -> list[str]:
     """What `body` does not say of what `source` says."""
     again = DIALECTS[dialect].decode_request(orjson.loads(body) | {"model": "m"})
-    before, after = [list(said(_numbered(r.messages) if _cut_ids(source.messages) or dialect == "ollama_chat" else r.messages)) for r in (source, again)]
+    # ids that the other format cuts, or has none of
+    numbered = _cut_ids(source.messages) or dialect == "ollama_chat"
+    before, after = [list(said(_numbered(r.messages) if numbered else r.messages)) for r in (source, again)]
     return [str(one)[:120] for one in before if one not in after] + (
         ["order"] if before != after and sorted(map(str, before)) == sorted(map(str, after)) else []
     )

@@ -14,7 +14,8 @@ from extproc.core import carrier
 from extproc.core.errors import BadRequestError, UntranslatableError
 from extproc.core.ir import JSON, Block, Document, Foreign, Image, Source, Text, Thinking, ToolCall, ToolResult
 from extproc.core.losses import Losses
-from extproc.dialects.anthropic_messages.wire import NAME, cache_control, cache_mark, opaque, original_id, raw_json, signature
+from extproc.core.raw_json import raw_json
+from extproc.dialects.anthropic_messages.wire import NAME, cache_control, cache_mark, opaque, original_id, signature
 
 _KNOWN: dict[str, frozenset[str]] = {
     "text": frozenset({"type", "text", "cache_control", "citations"}),
@@ -31,6 +32,15 @@ _DIRECT = {"type": "direct"}
 IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 _MAGIC = (("iVBORw0KGgo", "image/png"), ("/9j/", "image/jpeg"), ("R0lGOD", "image/gif"), ("UklGR", "image/webp"), ("JVBERi0", "application/pdf"))
 """How the base64 of each format begins, for sources that do not say what they are."""
+
+
+def plain_text(content: JSON) -> str | None:
+    """The text of content that is one text and nothing else, no mark, as most is. None for any other."""
+    if type(content) is list and len(content) == 1:
+        block = content[0]
+        if type(block) is dict and len(block) == 2 and block.get("type") == "text":
+            content = block.get("text")
+    return content if type(content) is str else None
 
 
 def decode_content(content: JSON, where: str, losses: Losses) -> list[Block]:

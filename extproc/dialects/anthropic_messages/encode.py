@@ -6,10 +6,11 @@ from extproc.core.claude import model
 from extproc.core.dialect import Encoded, Facts
 from extproc.core.ir import JSON, Request
 from extproc.core.losses import Losses
+from extproc.core.raw_json import dumps
 from extproc.dialects.anthropic_messages.blocks import encode_text
 from extproc.dialects.anthropic_messages.parameters import encode_parameters
 from extproc.dialects.anthropic_messages.turns import encode_turns
-from extproc.dialects.anthropic_messages.wire import DEFAULT_VERSION, NAME, dumps
+from extproc.dialects.anthropic_messages.wire import DEFAULT_VERSION, NAME
 
 PATH = "/messages"
 _GO_ON = "(Go on from where your last message ends.)"

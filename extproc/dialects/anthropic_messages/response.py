@@ -17,11 +17,12 @@ from extproc.core.dialect import Reply
 from extproc.core.errors import BadRequestError, UpstreamFormatError
 from extproc.core.ir import JSON, Block, FinishReason, Foreign, Loss, Refusal, Response, Text, Thinking, ToolCall
 from extproc.core.losses import Losses
+from extproc.core.raw_json import arguments, raw_json
 from extproc.dialects.anthropic_messages.blocks import decode_block, encode_text, encode_thinking
 from extproc.dialects.anthropic_messages.errors import error_of
 from extproc.dialects.anthropic_messages.finish import decode_finish, encode_finish
 from extproc.dialects.anthropic_messages.usage import Counts, encode_usage
-from extproc.dialects.anthropic_messages.wire import NAME, VENDOR, arguments, raw_json, safe_id
+from extproc.dialects.anthropic_messages.wire import NAME, VENDOR, safe_id
 
 METADATA = frozenset({"type", "role", "usage", "stop_details", "diagnostics"})
 _BIG = re.compile(rb"[0-9]{19}")

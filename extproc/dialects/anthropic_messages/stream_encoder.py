@@ -40,12 +40,13 @@ from extproc.core.ir import (
     UsageUpdate,
 )
 from extproc.core.losses import Losses
+from extproc.core.raw_json import printable
 from extproc.core.usage import Usage
 from extproc.dialects.anthropic_messages.errors import encode_stream_error
 from extproc.dialects.anthropic_messages.finish import encode_finish
 from extproc.dialects.anthropic_messages.response import encode_block
 from extproc.dialects.anthropic_messages.usage import encode_usage
-from extproc.dialects.anthropic_messages.wire import VENDOR, printable, safe_id, signature
+from extproc.dialects.anthropic_messages.wire import VENDOR, safe_id, signature
 
 _TEXT = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,"delta":{"type":"text_delta","text":%b}}\n\n'
 _THINKING = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,"delta":{"type":"thinking_delta","thinking":%b}}\n\n'

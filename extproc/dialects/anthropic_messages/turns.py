@@ -19,13 +19,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from extproc.core.errors import BadRequestError, UntranslatableError
-from extproc.core.ir import JSON, Block, Document, Foreign, Image, Message, Refusal, Role, Text, Thinking, ToolCall, ToolResult
+from extproc.core.ir import JSON, Block, Document, Foreign, Image, Message, Refusal, Role, Text, Thinking, ToolCall, ToolResult, plain_text
 from extproc.core.losses import Losses
+from extproc.core.raw_json import arguments
 from extproc.core.tool_ids import ToolIds
 from extproc.dialects.anthropic_messages.blocks import encode_media, encode_text, encode_thinking
-from extproc.dialects.anthropic_messages.wire import NAME, VENDOR, arguments, cache_control, safe_id
+from extproc.dialects.anthropic_messages.wire import NAME, VENDOR, cache_control, safe_id
 
-_SYSTEM = (Role.SYSTEM, Role.DEVELOPER)
+_USER, _ASSISTANT = Role.USER, Role.ASSISTANT  # a member looked up on its enumeration costs four times as much
 _TOOL_NAME = re.compile(r"[^a-zA-Z0-9_-]")
 _OPENING = "(The conversation starts with the assistant's message.)"
 _NO_CACHE = frozenset({"thinking", "redacted_thinking"})
@@ -40,10 +41,8 @@ class Turns:
     messages: list[JSON] = field(default_factory=list)
 
 
-@dataclass(slots=True)
-class _Turn:
-    role: str
-    blocks: list[Block]
+_Turn = tuple[str, list[Block]]
+"""A role and what it says."""
 
 
 def encode_turns(messages: Sequence[Message], losses: Losses, *, own: bool) -> Turns:
@@ -51,21 +50,28 @@ def encode_turns(messages: Sequence[Message], losses: Losses, *, own: bool) -> T
     out = Turns()
     history = _merge(messages, out.system, losses)
     ids = ToolIds(safe_id)
-    for place, turn in enumerate(history):
-        if turn.role == "assistant":
-            content = _assistant(turn.blocks, ids, losses, own=own)
-            if place == len(history) - 1:
+    last = len(history) - 1
+    for place, (role, blocks) in enumerate(history):
+        text = plain_text(blocks)
+        if text is not None and place < last and role != "system" and text.strip():
+            # most turns of most histories, at a third of what they cost below
+            content: list[JSON] = [{"type": "text", "text": text}]
+            if role == "user":
+                ids.settle()
+        elif role == "assistant":
+            content = _assistant(blocks, ids, losses, own=own)
+            if place == last:
                 _trim_end(content, losses)
-        elif turn.role == "user":
-            content = _user(turn.blocks, ids, losses, own=own)
+        elif role == "user":
+            content = _user(blocks, ids, losses, own=own)
         else:
-            content = [_system_block(b) for b in turn.blocks]
+            content = [_system_block(b) for b in blocks]
         if not content:
             continue
-        if out.messages and out.messages[-1]["role"] == turn.role:
+        if out.messages and out.messages[-1]["role"] == role:
             out.messages[-1]["content"] += content
         else:
-            out.messages.append({"role": turn.role, "content": content})
+            out.messages.append({"role": role, "content": content})
     ids.settle()
     if not out.messages:
         if not out.system:
@@ -109,14 +115,15 @@ def _holds_result(message: JSON) -> bool:
 def _merge(messages: Sequence[Message], system: list[JSON], losses: Losses) -> list[_Turn]:
     """Runs of one role as one turn each; leading system text goes to `system`."""
     turns: list[_Turn] = []
+    shared = False  # the last turn has its message's own list of blocks
     for message in messages:
         if message.name:
             losses.add("dropped:name", "messages carry no name")
         blocks = message.blocks
-        if message.role in _SYSTEM:
+        if message.role is not _USER and message.role is not _ASSISTANT:
             if any(isinstance(b, Foreign) and b.dialect == NAME for b in blocks):
                 # only a client of this dialect can have written it, and only a system message may hold it
-                turns.append(_Turn("system", blocks))
+                turns.append(("system", blocks))
                 continue
             texts = _system_text(blocks, losses)
             if not turns:
@@ -126,11 +133,15 @@ def _merge(messages: Sequence[Message], system: list[JSON], losses: Losses) -> l
                 continue
             losses.add("coerced:system_position", "a later system message became part of the user's turn")
             blocks = [Text(f"<system>\n{b.text}\n</system>", b.cache) for b in texts]
-        role = "assistant" if message.role is Role.ASSISTANT else "user"
-        if turns and turns[-1].role == role:
-            turns[-1].blocks += blocks
-        else:
-            turns.append(_Turn(role, list(blocks)))
+        role = "assistant" if message.role is _ASSISTANT else "user"
+        if not turns or turns[-1][0] != role:
+            turns.append((role, blocks))
+            shared = True
+            continue
+        if shared:
+            turns[-1] = (role, list(turns[-1][1]))
+            shared = False
+        turns[-1][1].extend(blocks)
     return turns
 
 

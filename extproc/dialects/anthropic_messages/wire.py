@@ -10,13 +10,9 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import re
 
-import orjson
-
 from extproc.core import carrier
-from extproc.core.errors import BadRequestError
 from extproc.core.ir import JSON, Opaque
 
 NAME = "anthropic_messages"
@@ -67,44 +63,3 @@ def cache_mark(block: JSON) -> str | None:
 def cache_control(mark: str) -> dict[str, str]:
     """The canonical mark as `cache_control`."""
     return {"type": "ephemeral", "ttl": mark} if mark in {"5m", "1h"} else {"type": "ephemeral"}
-
-
-def raw_json(value: JSON) -> str:
-    """A parsed value as JSON text. Raises `BadRequestError` if it is nested too deep to be written."""
-    try:
-        return orjson.dumps(value).decode()
-    except TypeError:
-        try:
-            return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-        except RecursionError:
-            raise BadRequestError("The JSON is nested too deep.") from None
-
-
-def dumps(value: JSON) -> bytes:
-    """JSON bytes of what we send. Raises `BadRequestError` for text that is not Unicode and for nesting beyond what can be written."""
-    try:
-        return orjson.dumps(value)
-    except TypeError as error:
-        raise BadRequestError(f"The request cannot be written as JSON: {error}") from None
-
-
-def arguments(text: str) -> tuple[orjson.Fragment | dict[str, JSON], bool]:
-    """(tool arguments as an object to embed, whether they had to be wrapped).
-
-    Text that is a JSON object is embedded byte for byte: key order, big numbers and white space stay. "" is {}. Anything else (cut off or
-    invalid JSON, a bare value) cannot be an input object, so it is put whole into one under `arguments`.
-    """
-    if not text or text == "{}":
-        return {}, False
-    try:
-        parsed = orjson.loads(text)
-    except ValueError:
-        return ({}, False) if not text.strip() else ({"arguments": printable(text)}, True)
-    if isinstance(parsed, dict):
-        return orjson.Fragment(text), False
-    return ({}, False) if parsed is None else ({"arguments": parsed}, True)
-
-
-def printable(text: str) -> str:
-    """`text` with lone surrogates, which no JSON writer takes, replaced."""
-    return text.encode("utf-8", "replace").decode()

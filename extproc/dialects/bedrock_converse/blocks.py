@@ -13,8 +13,9 @@ from extproc.core import carrier
 from extproc.core.errors import BadRequestError
 from extproc.core.ir import JSON, Audio, Block, Document, Foreign, Image, Source, Text, Thinking, ToolCall, ToolResult, Video
 from extproc.core.losses import Losses
+from extproc.core.raw_json import raw_json
 from extproc.dialects.bedrock_converse.media import AUDIO, DOCUMENTS, IMAGES, VIDEOS
-from extproc.dialects.bedrock_converse.wire import NAME, VENDOR, cache_mark, original_id, raw_json, redacted_in
+from extproc.dialects.bedrock_converse.wire import NAME, VENDOR, cache_mark, original_id, redacted_in
 
 _KNOWN: dict[str, frozenset[str]] = {
     "image": frozenset({"format", "source"}),

@@ -6,11 +6,12 @@ from extproc.core.bedrock_path import bedrock_path
 from extproc.core.dialect import Encoded, Facts
 from extproc.core.ir import JSON, Request
 from extproc.core.losses import Losses
+from extproc.core.raw_json import dumps
 from extproc.dialects.bedrock_converse.draft import Draft
 from extproc.dialects.bedrock_converse.families import family
 from extproc.dialects.bedrock_converse.parameters import encode_parameters
 from extproc.dialects.bedrock_converse.turns import TurnEncoder
-from extproc.dialects.bedrock_converse.wire import NAME, dumps
+from extproc.dialects.bedrock_converse.wire import NAME
 
 
 def operation(*, stream: bool) -> str:

@@ -18,13 +18,14 @@ from extproc.core.dialect import Reply
 from extproc.core.errors import BadRequestError, UpstreamFormatError
 from extproc.core.ir import JSON, Block, Foreign, Image, Loss, Refusal, Response, Text, Thinking, ToolCall
 from extproc.core.losses import Losses
+from extproc.core.raw_json import arguments
 from extproc.core.tool_names import wire_name
 from extproc.dialects.bedrock_converse.blocks import decode_block
 from extproc.dialects.bedrock_converse.finish import decode_finish, encode_finish, stop_sequence
 from extproc.dialects.bedrock_converse.media import IMAGES, format_of, media_type
 from extproc.dialects.bedrock_converse.turns import cited, reasoning_content
 from extproc.dialects.bedrock_converse.usage import decode_usage, encode_usage
-from extproc.dialects.bedrock_converse.wire import NAME, arguments, client_id
+from extproc.dialects.bedrock_converse.wire import NAME, client_id
 
 METADATA = frozenset({"metrics", "trace", "performanceConfig", "serviceTier"})
 _KNOWN = METADATA | {"output", "stopReason", "usage", "additionalModelResponseFields"}

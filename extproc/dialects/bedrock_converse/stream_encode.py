@@ -34,13 +34,14 @@ from extproc.core.ir import (
     UsageUpdate,
 )
 from extproc.core.losses import Losses
+from extproc.core.raw_json import printable
 from extproc.core.usage import Usage
 from extproc.dialects.bedrock_converse.errors import encode_stream_error
 from extproc.dialects.bedrock_converse.finish import encode_finish
 from extproc.dialects.bedrock_converse.response import encode_block, lost_detail, tool_use
 from extproc.dialects.bedrock_converse.turns import reasoning_content
 from extproc.dialects.bedrock_converse.usage import encode_usage
-from extproc.dialects.bedrock_converse.wire import VENDOR, printable
+from extproc.dialects.bedrock_converse.wire import VENDOR
 
 _TEXT = b'{"contentBlockIndex":%d,"delta":{"text":%b}}'
 _REASONING = b'{"contentBlockIndex":%d,"delta":{"reasoningContent":{"text":%b}}}'

@@ -21,11 +21,12 @@ from extproc.core import carrier
 from extproc.core.errors import BadRequestError, UntranslatableError
 from extproc.core.ir import JSON, Audio, Block, Document, Foreign, Image, Message, Refusal, Role, Text, Thinking, ToolCall, ToolResult, Video
 from extproc.core.losses import Losses
+from extproc.core.raw_json import arguments
 from extproc.core.tool_ids import ToolIds
 from extproc.core.tool_names import wire_name
 from extproc.dialects.bedrock_converse.families import Family
 from extproc.dialects.bedrock_converse.media import MediaEncoder
-from extproc.dialects.bedrock_converse.wire import NAME, VENDOR, arguments, cache_point, provider_id, redacted_out
+from extproc.dialects.bedrock_converse.wire import NAME, VENDOR, cache_point, provider_id, redacted_out
 
 _OPENING = "(The conversation starts with the assistant's message.)"
 _BETWEEN = "(The results are there.)"

@@ -10,7 +10,8 @@ from extproc.core import carrier
 from extproc.core.errors import BadRequestError
 from extproc.core.ir import JSON, Block, Foreign, Image, Message, Role, Text, Thinking, ToolCall, ToolResult
 from extproc.core.losses import Losses
-from extproc.dialects.cohere_chat.wire import NAME, data_url, original_name, raw_json
+from extproc.core.raw_json import raw_json
+from extproc.dialects.cohere_chat.wire import NAME, data_url, original_name
 
 _ROLES = {"system": Role.SYSTEM, "developer": Role.DEVELOPER, "user": Role.USER}
 _MESSAGE = frozenset({"role", "content"})

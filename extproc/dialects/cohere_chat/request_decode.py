@@ -12,9 +12,10 @@ from typing import TypeVar
 from extproc.core.errors import BadRequestError
 from extproc.core.ir import JSON, Block, ForeignTool, Message, OutputFormat, Reasoning, Request, Role, Text, Tool, ToolChoice, ToolResult
 from extproc.core.losses import Losses
+from extproc.core.raw_json import raw_json
 from extproc.dialects.cohere_chat.messages_decode import decode_messages
 from extproc.dialects.cohere_chat.schema import complete
-from extproc.dialects.cohere_chat.wire import NAME, original_name, raw_json
+from extproc.dialects.cohere_chat.wire import NAME, original_name
 
 _TOOL = frozenset({"type", "function"})
 _FUNCTION = frozenset({"name", "description", "parameters"})

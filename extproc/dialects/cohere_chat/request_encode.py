@@ -12,10 +12,11 @@ from extproc.core.dialect import Encoded, Facts
 from extproc.core.errors import BadRequestError, UntranslatableError
 from extproc.core.ir import JSON, ForeignTool, OutputFormat, Reasoning, Request, Tool
 from extproc.core.losses import Losses
+from extproc.core.raw_json import dumps
 from extproc.dialects.cohere_chat import models
 from extproc.dialects.cohere_chat.messages_encode import encode_messages
 from extproc.dialects.cohere_chat.schema import enforceable, fitted
-from extproc.dialects.cohere_chat.wire import dumps, tool_name
+from extproc.dialects.cohere_chat.wire import tool_name
 
 PATH = "/v2/chat"
 

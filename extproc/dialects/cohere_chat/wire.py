@@ -8,13 +8,12 @@ mapped back without the request: `llm1_` and then the name with every other char
 
 from __future__ import annotations
 
-import json
 import re
 
 import orjson
 
-from extproc.core.errors import BadRequestError
-from extproc.core.ir import JSON, Source
+from extproc.core.ir import Source
+from extproc.core.raw_json import printable
 
 NAME = "cohere_chat"
 
@@ -51,30 +50,6 @@ def data_url(url: str) -> Source:
     if not comma or "base64" not in coding:
         return Source(url=url)
     return Source(media_type=media_type or None, data=data)
-
-
-def raw_json(value: JSON) -> str:
-    """A parsed value as JSON text. Raises `BadRequestError` if it is nested too deep to be written."""
-    try:
-        return orjson.dumps(value).decode()
-    except TypeError:
-        try:
-            return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-        except RecursionError:
-            raise BadRequestError("The JSON is nested too deep.") from None
-
-
-def dumps(value: JSON) -> bytes:
-    """JSON bytes of what we send. Raises `BadRequestError` for text that is not Unicode and for nesting beyond what can be written."""
-    try:
-        return orjson.dumps(value)
-    except TypeError as error:
-        raise BadRequestError(f"The request cannot be written as JSON: {error}") from None
-
-
-def printable(text: str) -> str:
-    """`text` with lone surrogates, which no JSON writer takes, replaced."""
-    return text.encode("utf-8", "replace").decode()
 
 
 def quoted(text: str) -> bytes:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import deque
 
 from extproc.core import carrier
-from extproc.core.bignum import raw_json
 from extproc.core.errors import BadRequestError
 from extproc.core.ir import (
     JSON,
@@ -27,6 +26,7 @@ from extproc.core.ir import (
     ToolResult,
 )
 from extproc.core.losses import Losses
+from extproc.core.raw_json import raw_json
 from extproc.dialects.ollama_chat.wire import KNOBS, NAME, OPTIONS
 
 _ROLES = {"system": Role.SYSTEM, "developer": Role.DEVELOPER, "user": Role.USER, "assistant": Role.ASSISTANT}

@@ -96,7 +96,7 @@ class _History:
             results.sort(key=lambda result: self._order.get(result.id, len(self._order)))
         for result in results:
             self._result(result)
-        rest = [b for b in message.blocks if not isinstance(b, ToolResult)]
+        rest: list[Block] = [b for b in message.blocks if not isinstance(b, ToolResult)]
         text, images = self._text_and_images(rest, "user")
         images = [*self._moved, *images]
         self._moved = []
