@@ -366,6 +366,15 @@ def is_content(event: Event) -> bool:
     return isinstance(event, Finish)
 
 
+def plain_text(blocks: list[Block]) -> str | None:
+    """The text of `blocks` where they are one text and nothing else, no mark, no signature, as in most messages. None for any others."""
+    if len(blocks) == 1:
+        block = blocks[0]
+        if type(block) is Text and block.cache is None and block.opaque is None and not block.citations:
+            return block.text
+    return None
+
+
 def tool_names(messages: list[Message]) -> dict[str, str]:
     """{tool call id: tool name} over a history, for dialects whose results need the name (Gemini)."""
-    return {b.id: b.name for m in messages for b in m.blocks if isinstance(b, ToolCall)}
+    return {b.id: b.name for m in messages for b in m.blocks if type(b) is ToolCall}

@@ -62,6 +62,8 @@ class ToolIds:
 
     def settle(self) -> None:
         """No call may be waiting any more."""
+        if not self._waiting:
+            return
         missing = next((call_id for call_id, left in self._waiting.items() if left), None)
         if missing is not None:
             raise BadRequestError(f"the tool call {missing[:64]!r} has no tool result right behind it", param="messages")

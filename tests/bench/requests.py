@@ -44,7 +44,7 @@ def messages(model: str, size: int) -> bytes:
 
 
 def session(model: str, turns: int, size: int = 2000) -> bytes:
-    """An agent at work: `turns` turns of about `size` bytes each; it thinks aloud, calls a tool, reads the result, and now and then its user speaks."""
+    """An agent at work: `turns` turns of about `size` bytes each. It calls a tool, reads the result, and now and then its user speaks."""
     schema = {"type": "object", "properties": {"path": {"type": "string"}, "from": {"type": "integer"}}, "required": ["path"]}
     tools = [{"type": "function", "function": {"name": n, "description": _TURN, "parameters": schema}} for n in ("read", "search", "write", "run")]
     told = (_SYSTEM * (size // len(_SYSTEM) + 1))[:size]
@@ -56,7 +56,7 @@ def session(model: str, turns: int, size: int = 2000) -> bytes:
             history += [{"role": "assistant", "content": told}, {"role": "user", "content": told}]
             continue
         arguments = orjson.dumps({"path": f"src/module_{n}.py", "text": told[: size - 300]}).decode()
-        call = {"id": f"call_{n:024}", "type": "function", "function": {"name": "write", "arguments": arguments}}
+        call = {"id": f"call_{n:04}QmJ7xWcRt2LpVz8KdNsY", "type": "function", "function": {"name": "write", "arguments": arguments}}
         history += [{"role": "assistant", "content": _TURN, "tool_calls": [call]}, {"role": "tool", "tool_call_id": call["id"], "content": result}]
     return orjson.dumps({"model": model, "max_tokens": 400, "messages": history, "tools": tools})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from extproc.core.dialect import Need
 from extproc.core.ir import JSON
 
-_PLAIN = frozenset({"text", "thinking", "redacted_thinking"})
+_PLAIN = ("text", "thinking", "redacted_thinking")
 _SERVER_MEMBERS = ("mcp_servers", "container", "compaction", "thread")
 """Top-level members that ask the vendor's servers to do something the answer depends on."""
 
@@ -30,27 +30,31 @@ def needs(body: JSON) -> frozenset[str]:
         if not isinstance(message, dict):
             continue
         role = message.get("role")
-        _content(message.get("content"), found, 0)
+        content = message.get("content")
+        if type(content) is list:
+            _content(content, found, 0)
     if role == "assistant":
         found.add(Need.PREFILL)
     return frozenset(found)
 
 
-def _content(content: JSON, found: set[str], depth: int) -> None:
-    if not isinstance(content, list):
-        return
+def _content(content: list[JSON], found: set[str], depth: int) -> None:
     for block in content:
-        kind = block.get("type") if isinstance(block, dict) else None
-        if kind in _PLAIN or not isinstance(block, dict):
+        if not isinstance(block, dict):
             continue
-        if kind in {"image", "document"}:
+        kind = block.get("type")
+        if kind in _PLAIN:
+            continue
+        if kind in ("image", "document"):
             found.add(Need.VISION if kind == "image" else Need.DOCUMENTS)
             _source(block.get("source"), str(kind), found)
         elif kind == "tool_use":
             found.add(Need.TOOLS)
         elif kind == "tool_result" and depth == 0:
             found.add(Need.TOOLS)
-            _content(block.get("content"), found, 1)
+            inner = block.get("content")
+            if isinstance(inner, list):
+                _content(inner, found, 1)
         else:
             found.add(Need.SERVER_TOOLS)
 

@@ -28,6 +28,7 @@ from extproc.core.ir import (
     ToolCall,
     ToolResult,
     Video,
+    plain_text,
 )
 from extproc.core.losses import Losses
 from extproc.core.tool_names import wire_name
@@ -43,6 +44,8 @@ BLANK = " "
 """Thoughts of another vendor's turn for targets that want some with every tool call."""
 TEXT_SLOTS = {"reasoning_content_history": "reasoning_content", "reasoning_history": "reasoning"}
 """By quirk: the member of assistant messages that takes thoughts back as text."""
+_USER, _ASSISTANT = Role.USER, Role.ASSISTANT  # a member looked up on its enumeration costs four times as much
+_NAMES = {Role.SYSTEM: "system", Role.DEVELOPER: "developer", Role.USER: "user", Role.ASSISTANT: "assistant"}
 _COMMON_DETAILS = frozenset({"auto", "low", "high"})
 _NINE = re.compile(r"[A-Za-z0-9]{9}")
 
@@ -50,11 +53,18 @@ _NINE = re.compile(r"[A-Za-z0-9]{9}")
 def encode_messages(messages: list[Message], facts: Facts, losses: Losses) -> list[JSON]:
     """Raises `UntranslatableError` for content that the format cannot hold."""
     encoder = _Encoder(facts, losses)
-    encoder.last = messages[-1] if messages else None
+    last = encoder.last = messages[-1] if messages else None
+    names = _NAMES | ({Role.DEVELOPER: "system"} if "no_developer_role" in facts.quirks else {})
+    bridged = "no_user_after_tool" in facts.quirks
     for message in _joined(messages):
-        if message.role is Role.ASSISTANT:
+        role = message.role
+        text = plain_text(message.blocks)
+        if text is not None and not message.name and message is not last and not encoder.moved and not (bridged and role is _USER):
+            # most messages of most histories, at a fifth of what they cost below
+            encoder.out.append({"role": names[role], "content": text})
+        elif role is _ASSISTANT:
             encoder.assistant(message)
-        elif message.role is Role.USER:
+        elif role is _USER:
             encoder.user(message)
         else:
             encoder.system(message)
@@ -65,12 +75,16 @@ def encode_messages(messages: list[Message], facts: Facts, losses: Losses) -> li
 def _joined(messages: list[Message]) -> list[Message]:
     """User messages that bring results of the same turn as one: nothing may stand between a turn's tool messages."""
     out: list[Message] = []
+    before: Message | None = None
     for message in messages:
-        before = out[-1] if out else None
-        if before is not None and before.role is message.role is Role.USER and _brings_result(message) and _brings_result(before):
-            out[-1] = Message(Role.USER, [*before.blocks, *message.blocks], message.name)
+        if message.role is not _USER:
+            before = None
+        elif before is not None and _brings_result(message) and _brings_result(before):
+            before = out[-1] = Message(_USER, [*before.blocks, *message.blocks], message.name)
+            continue
         else:
-            out.append(message)
+            before = message
+        out.append(message)
     return out
 
 

@@ -22,6 +22,7 @@ CARRIES = frozenset(
 """What a request translated into this format can express. Server tools and file ids are another vendor's, it has no document URLs, and an
 assistant message at the end is not continued."""
 
+_SPEAKERS = ("user", "assistant", "system", "developer")
 _PLAIN = {"text", "refusal", "thinking"}
 
 
@@ -33,7 +34,8 @@ def needs(body: JSON) -> frozenset[str]:
     messages = body.get("messages")
     messages = messages if isinstance(messages, list) else []
     for message in messages:
-        if isinstance(message, dict):
+        # a role and its text, as in most messages, need nothing
+        if isinstance(message, dict) and (len(message) != 2 or type(message.get("content")) is not str or message.get("role") not in _SPEAKERS):
             _message(message, found)
     last = messages[-1] if messages else None
     if isinstance(last, dict) and last.get("role") == "assistant" and not last.get("tool_calls") and not last.get("function_call"):
