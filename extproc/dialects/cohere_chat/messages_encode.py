@@ -14,12 +14,12 @@ its call, a call without its result) is the client's mistake and answered as suc
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, field
 
 from extproc.core.errors import BadRequestError, UntranslatableError
 from extproc.core.ir import JSON, Audio, Block, Document, Foreign, Image, Message, Refusal, Role, Text, Thinking, ToolCall, ToolResult, Video
 from extproc.core.losses import Losses
+from extproc.core.tool_ids import ToolIds
 from extproc.dialects.cohere_chat.wire import NAME, tool_name
 
 _DETAILS = frozenset({"auto", "low", "high"})
@@ -63,62 +63,11 @@ def _brings_result(message: Message) -> bool:
     return any(isinstance(block, ToolResult) for block in message.blocks)
 
 
-class _Ids:
-    """Tool calls that wait for their results, and the ids that were given out. Linear in the calls, however they are named."""
-
-    __slots__ = ("_last", "_used", "_waiting")
-
-    def __init__(self) -> None:
-        self._used: set[str] = set()
-        self._last: dict[str, int] = {}
-        self._waiting: dict[str, deque[str]] = {}
-
-    def call(self, call_id: str, losses: Losses) -> str:
-        """The id to write for a call; unique, because some servers count from zero in every answer."""
-        wire = call_id
-        number = self._last.get(call_id, 1)
-        while wire in self._used:
-            number += 1
-            wire = f"{call_id}_{number}"
-        if wire is not call_id:
-            self._last[call_id] = number
-            losses.add("coerced:tool_id", "a tool call id that was used twice got a number")
-        self._used.add(wire)
-        self._waiting.setdefault(call_id, deque()).append(wire)
-        return wire
-
-    def results(self, blocks: list[ToolResult], losses: Losses) -> list[tuple[str, ToolResult]]:
-        """Each result with the id to write. Raises `BadRequestError` for a result without a call and a call without a result."""
-        paired: list[tuple[str, ToolResult]] = []
-        answered: dict[str, ToolResult] = {}
-        for block in blocks:
-            open_calls = self._waiting.get(block.id)
-            if open_calls:
-                whole = answered[block.id] = ToolResult(block.id, list(block.content), block.name, block.is_error, block.cache)
-                paired.append((open_calls.popleft(), whole))
-            elif block.id in answered:
-                losses.add("coerced:tool_result", "two results of one tool call were joined")
-                whole = answered[block.id]
-                whole.content += block.content
-                whole.is_error = whole.is_error or block.is_error
-            else:
-                raise BadRequestError(f"tool call id {block.id[:64]!r} not found in previous tool calls", param="messages")
-        self.settle()
-        return paired
-
-    def settle(self) -> None:
-        """No call may be waiting any more."""
-        missing = next((call_id for call_id, left in self._waiting.items() if left), None)
-        if missing is not None:
-            raise BadRequestError(f"the tool call {missing[:64]!r} has no tool result behind it", param="messages")
-        self._waiting.clear()
-
-
 @dataclass(slots=True)
 class _Encoder:
     losses: Losses
     thinks: bool
-    ids: _Ids = field(default_factory=_Ids)
+    ids: ToolIds = field(default_factory=lambda: ToolIds(str))
     out: list[JSON] = field(default_factory=list)
     moved: list[JSON] = field(default_factory=list)
     """Parts that wait for the next user message."""

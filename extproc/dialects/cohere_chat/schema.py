@@ -7,12 +7,9 @@ Source: https://docs.cohere.com/v2/docs/structured-outputs (parameter types supp
 
 from __future__ import annotations
 
-import orjson
-
-from extproc.core.errors import BadRequestError
+from extproc.core.closed_schema import described
 from extproc.core.ir import JSON
 
-_MAX_DEPTH = 64
 _REFUSED = frozenset(
     {
         "minimum",
@@ -37,39 +34,9 @@ _MAPS = ("properties", "$defs", "definitions")
 _LISTS = ("anyOf", "allOf", "oneOf")
 
 
-def fitted(schema: JSON, depth: int = 0) -> JSON:
+def fitted(schema: JSON) -> JSON:
     """`schema` with what is not enforced described instead. Raises `BadRequestError` if it is nested too deep."""
-    if not isinstance(schema, dict):
-        return schema
-    if depth > _MAX_DEPTH:
-        raise BadRequestError(f"the schema is nested deeper than {_MAX_DEPTH} levels", param="response_format")
-    out: dict[str, JSON] = {}
-    noted: list[str] = []
-    changed = False
-    for name, value in schema.items():
-        if name in _REFUSED or (name == "format" and value not in _FORMATS):
-            noted.append(f"{name}: {orjson.dumps(value).decode()}")
-            continue
-        new, place = value, name
-        if name in _MAPS and isinstance(value, dict):
-            new = {key: fitted(inner, depth + 1) for key, inner in value.items()}
-            if all(new[key] is value[key] for key in value):
-                new = value
-        elif name in _LISTS and isinstance(value, list):
-            place = "anyOf" if name == "oneOf" and "anyOf" not in schema else name
-            new = [fitted(inner, depth + 1) for inner in value]
-            if all(a is b for a, b in zip(new, value, strict=True)):
-                new = value
-        elif name == "items":
-            new = fitted(value, depth + 1)
-        changed = changed or new is not value or place != name
-        out[place] = new
-    if noted:
-        described = schema.get("description")
-        text = "{" + ", ".join(noted) + "}"
-        out["description"] = f"{described}\n\n{text}" if isinstance(described, str) and described else text
-        changed = True
-    return out if changed else schema
+    return described(schema, lambda name, value: name in _REFUSED or (name == "format" and value not in _FORMATS), close=False)
 
 
 def complete(schema: JSON) -> bool:
