@@ -42,8 +42,10 @@ _TOOL_MEMBERS = frozenset(
     }
 )
 _TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
-_ONE_SAMPLER = re.compile(r"claude-(opus-4-[1-9]|(sonnet|haiku)-4-[5-9]|(opus|sonnet|haiku)-[5-9])")
+ONE_SAMPLER = re.compile(r"claude-(opus-4-[1-9]|(sonnet|haiku)-4-[5-9]|(opus|sonnet|haiku)-[5-9])")
 _NO_PREFILL = re.compile(r"claude-((opus|sonnet)-4-[6-9]|(opus|sonnet|haiku)-[5-9])")
+_MID_SYSTEM = re.compile(r"claude-(opus-4-[89]|(opus|sonnet|haiku)-[5-9])")
+"""Models that take system messages within a conversation without a beta, as recorded at Bedrock."""
 _OUTPUT_LIMITS = {"claude-3-opus": 4096, "claude-3-haiku": 4096, "claude-3-5": 8192}
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
 _DOCS = "https://docs.claude.com/en/docs/build-with-claude/extended-thinking"
@@ -70,7 +72,8 @@ def read(body: JSON, headers: Mapping[str, str]) -> Ask:
         raise bad("messages: Input should be a valid list")
     if not messages:
         raise bad("messages: at least one message is required")
-    may_system = "mid-conversation-system" in beta or headers.get("anthropic-version", "") >= "2026-10-21"
+    told = "mid-conversation-system" in beta or headers.get("anthropic-version", "") >= "2026-10-21"
+    may_system = told or _MID_SYSTEM.search(model) is not None
     read_messages(messages, ask, system_allowed=may_system)
     check_tool_turns(messages)
     if messages[-1]["role"] == "assistant":
@@ -120,7 +123,7 @@ def _sampling(body: JSON, model: str) -> None:
             raise bad(f"{name}: Input should be greater than or equal to {least}")
         if most is not None and value > most:
             raise bad(f"{name}: Input should be less than or equal to {most}")
-    if _ONE_SAMPLER.match(model) and body.get("temperature") is not None and body.get("top_p") is not None:
+    if ONE_SAMPLER.match(model) and body.get("temperature") is not None and body.get("top_p") is not None:
         raise bad("`temperature` and `top_p` cannot both be specified for this model. Please use only one.")
     metadata = body.get("metadata")
     if metadata is not None and (not isinstance(metadata, dict) or set(metadata) - {"user_id"}):

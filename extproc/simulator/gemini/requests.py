@@ -16,7 +16,7 @@ from extproc.simulator.replies import tokens
 from extproc.simulator.shapes import is_int, is_number
 from extproc.simulator.wire import JSON, Ask, Call, Tool
 
-_MEMBERS = frozenset(
+MEMBERS = frozenset(
     {"model", "contents", "systemInstruction", "tools", "toolConfig", "safetySettings", "generationConfig", "cachedContent", "serviceTier", "store"}
 )
 _CONFIG = frozenset(
@@ -85,7 +85,7 @@ _LEVELS = {"minimal": 8, "low": 16, "medium": 32, "high": 64}
 
 def read(call: Call, body: JSON) -> Ask:
     """The request as the answer needs it. Raises `Rejected`."""
-    data = object_of(body, _MEMBERS, "")
+    data = object_of(body, MEMBERS, "")
     ask = Ask(call.model, stream=call.stream)
     prompt = [read_instruction(data.get("systemInstruction"))]
     contents = [object_of(c, frozenset({"role", "parts"}), f"contents[{i}]") for i, c in enumerate(list_of(data.get("contents"), "contents"))]

@@ -13,6 +13,7 @@ import orjson
 
 from extproc.simulator.openai.chat_messages import bad
 from extproc.simulator.openai.host import OpenAIHost
+from extproc.simulator.openai.inputs import texts_of
 from extproc.simulator.replies import pieces, tokens
 from extproc.simulator.shapes import is_int
 from extproc.simulator.wire import JSON, Answer, Call, Posted, Rejected, Stream
@@ -22,7 +23,10 @@ _PNG = bytes.fromhex(
 )
 _VOICES = ("alloy", "ash", "ballad", "coral", "echo", "fable", "marin", "nova", "onyx", "sage", "shimmer", "verse", "cedar")
 _FIELD = re.compile(rb'name="([^"]+)"(?:; filename="([^"]*)")?[^\r]*\r\n(?:[^\r]+\r\n)*\r\n(.*)', re.DOTALL)
-_CATEGORIES = ("harassment", "hate", "illicit", "self-harm", "sexual", "violence")
+_CATEGORIES = (
+    *("harassment", "harassment/threatening", "hate", "hate/threatening", "illicit", "illicit/violent", "self-harm", "self-harm/instructions"),
+    *("self-harm/intent", "sexual", "sexual/minors", "violence", "violence/graphic"),
+)
 
 
 class OpenAIOther(OpenAIHost):
@@ -44,10 +48,7 @@ class OpenAIOther(OpenAIHost):
 
     def _complete(self, posted: Posted) -> Answer:
         body = self._object(posted)
-        prompt = body.get("prompt")
-        prompts = [prompt] if isinstance(prompt, str) else prompt
-        if not isinstance(prompts, list) or not all(isinstance(p, str) for p in prompts):
-            raise bad("Missing required parameter: 'prompt'.", "prompt", "missing_required_parameter")
+        prompts = texts_of(body.get("prompt", "<|endoftext|>"), "prompt")
         base = {
             "id": f"cmpl-{posted.stamp.base62('id', 29)}",
             "object": "text_completion",
@@ -115,7 +116,8 @@ class OpenAIOther(OpenAIHost):
             text = orjson.dumps(one).decode().lower()
             found = {c: c in text for c in _CATEGORIES}
             scores = {c: 0.9 if hit else 0.001 for c, hit in found.items()}
-            results.append({"flagged": any(found.values()), "categories": found, "category_scores": scores})
+            types = {c: ["text"] for c in _CATEGORIES}
+            results.append({"flagged": any(found.values()), "categories": found, "category_scores": scores, "category_applied_input_types": types})
         return self._said(posted, {"id": f"modr-{posted.stamp.hex('id', 20)}", "model": posted.model or "omni-moderation-latest", "results": results})
 
     def _object(self, posted: Posted) -> JSON:

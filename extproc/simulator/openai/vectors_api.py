@@ -5,12 +5,11 @@ Wire format: https://platform.openai.com/docs/api-reference/embeddings/create, h
 
 from __future__ import annotations
 
-from typing import Any
-
 import orjson
 
 from extproc.simulator.openai.chat_messages import bad, wrong_type
 from extproc.simulator.openai.host import OpenAIHost
+from extproc.simulator.openai.inputs import texts_of
 from extproc.simulator.replies import tokens
 from extproc.simulator.shapes import is_int, unknown
 from extproc.simulator.vectors import packed, ranked, vector
@@ -20,7 +19,6 @@ _EMBED = frozenset({"input", "model", "dimensions", "encoding_format", "user"})
 _RERANK = frozenset({"model", "query", "documents", "top_n", "return_documents", "max_tokens_per_doc", "truncation"})
 _LENGTHS = {"text-embedding-3-large": 3072}
 _USUAL_LENGTH = 1536
-_MAX_INPUTS = 2048
 
 
 class OpenAIVectors(OpenAIHost):
@@ -36,7 +34,7 @@ class OpenAIVectors(OpenAIHost):
 
     def _embed(self, posted: Posted) -> Answer:
         body = self._object(posted, _EMBED)
-        inputs = _inputs(body.get("input"))
+        inputs = texts_of(body.get("input"), "input")
         wanted = body.get("encoding_format") or "float"
         if wanted not in ("float", "base64"):
             raise bad(f"Invalid value: '{wanted}'. Supported values are: 'float' and 'base64'.", "encoding_format", "invalid_value")
@@ -85,24 +83,3 @@ class OpenAIVectors(OpenAIHost):
 
     def _said(self, posted: Posted, document: JSON) -> Answer:
         return Answer(200, self.headers(posted.stamp, self.json_type), orjson.dumps(document))
-
-
-def _inputs(given: Any) -> list[str]:
-    """What to embed, one text each: a text, texts, a list of tokens, or lists of tokens (tokens as text, one word each)."""
-    if isinstance(given, str):
-        given = [given]
-    if not isinstance(given, list) or not given:
-        raise bad("'$.input' is invalid. Please check the API reference: https://platform.openai.com/docs/api-reference.")
-    if all(is_int(n) for n in given):
-        given = [given]
-    if len(given) > _MAX_INPUTS:
-        raise bad(f"Invalid 'input': array too long. Expected an array with maximum length {_MAX_INPUTS}.", "input", "array_above_max_length")
-    texts = []
-    for one in given:
-        if isinstance(one, list) and one and all(is_int(n) and n >= 0 for n in one):
-            texts.append(" ".join(map(str, one)))
-        elif isinstance(one, str) and one:
-            texts.append(one)
-        else:
-            raise bad("'$.input' is invalid. Please check the API reference: https://platform.openai.com/docs/api-reference.")
-    return texts

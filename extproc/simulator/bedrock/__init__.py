@@ -1,0 +1,1 @@
+"""AWS Bedrock's runtime, simulated: Converse for any model, InvokeModel for Anthropic's."""
