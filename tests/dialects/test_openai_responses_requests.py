@@ -104,6 +104,20 @@ def test_runs_of_items_are_turns_in_their_order() -> None:
     ]
 
 
+def test_a_message_without_a_type_is_the_assistants_with_an_id_too() -> None:
+    """As the AI SDK sends it back."""
+    items = [
+        USER,
+        {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "E"},
+        {"role": "assistant", "content": [{"type": "output_text", "text": "I look."}], "id": "msg_1"},
+        {"type": "function_call", "call_id": "1", "name": "f", "arguments": "{}"},
+    ]
+    assert decode(items).messages == [
+        user(Text("q")),
+        assistant(Thinking("", Opaque("openai", "rs_1:E"), redacted=True), Text("I look."), ToolCall("1", "f", "{}")),
+    ]
+
+
 @pytest.mark.parametrize(
     ("item_id", "vendor"),
     [("rs_0fb9f3737", "openai"), ("rs_edc2154d-3567-97eb-8e5a-48f4f7c715f6", "xai"), ("rs_tmp_2kbe7", "openrouter"), (None, "openai")],

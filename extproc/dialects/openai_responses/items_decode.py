@@ -63,7 +63,7 @@ def decode_input(value: JSON, losses: Losses) -> list[Message]:
 def _applications(item: dict[str, JSON]) -> bool:
     kind = item.get("type")
     if kind is None and "id" in item:
-        return True  # an item reference may leave its type out too
+        return not is_message(item)  # an item reference may leave its type out too
     return isinstance(kind, str) and (kind.endswith("_output") or kind in _USERS)
 
 
