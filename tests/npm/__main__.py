@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from extproc.simulator import Simulator
+from extproc.stages.services import Options
 from tests.e2e.stack import Stack, running_stack
 from tests.npm.clients import CLIENTS, Client
 from tests.npm.conversation import Outcome, converse
@@ -21,6 +22,8 @@ PROVIDERS = {
 """Who serves, by the dialect: kind, simulator, path, model, and what narrows the target to the dialect."""
 _NAME = "provider"
 _KEY = "sk-secret-of-provider-0123456789"
+_OPTIONS = Options(expose_losses=True, show_alias=True)
+"""Claude Code sends signed thinking back only with answers of the model that it asked for, by name."""
 _TIMES = "timeouts: {unary_attempt: 30s, first_token: 30s, stall: 30s, deadline: 60s}"
 
 
@@ -55,7 +58,7 @@ def main(names: list[str]) -> int:
     print(f"{'client':{wide}}{'speaks':20}{'served by':20}{'seconds':>7}  what happened")
     failed = 0
     for dialect, (_, simulator, *_) in PROVIDERS.items():
-        with running_stack(registry_text(dialect), {_NAME: simulator}, {_NAME: _KEY}) as stack:
+        with running_stack(registry_text(dialect), {_NAME: simulator}, {_NAME: _KEY}, options=_OPTIONS) as stack:
             for client in chosen:
                 if client.dialect != dialect:
                     failed += bool(_shown(client, stack, dialect, installed, wide).problems)

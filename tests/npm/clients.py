@@ -44,8 +44,7 @@ class Start:
 
 @dataclass(frozen=True)
 class Client:
-    """`start` prepares a place for it; `said` finds in its output what it shows its user. `streams`: does it ask for streams? `thinks`: does it
-    ask for thinking?"""
+    """`start` prepares a place for it; `said` finds in its output what it shows its user. `streams`: does it ask for streams?"""
 
     name: str
     dialect: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -23,8 +24,14 @@ from tests.npm.script import Script
 SECONDS = 90.0
 """The longest that a client may take."""
 _LOG_SECONDS = 10.0
-_STATE = frozenset({"coerced:thinking", "coerced:thought_signature", "signature:foreign"})
-"""Losses that say that a vendor did not get its own state back."""
+_STATE = {
+    "openai_responses": re.compile(rb'"encrypted_content":"gAAAA'),
+    "anthropic_messages": re.compile(rb'"signature":"[^"]{40}'),
+    "gemini": re.compile(rb'"thoughtSignature":"(?!skip_)'),
+}
+"""What a provider gets back of the thinking of each step. Chat Completions has no such thing."""
+_LOST = frozenset({"coerced:thinking", "coerced:thought_signature", "signature:foreign"})
+"""Losses that say that a vendor did not get its own state."""
 
 
 @dataclass
@@ -68,6 +75,10 @@ def converse(client: Client, stack: Stack, served_by: str, dialect: str, install
     outcome = Outcome(seconds, len(received), len(start.steps), script.thought > 0, {loss for line in lines for loss in line.get("losses") or ()})
     outcome.output = f"{out[-2000:]}\n{errors[-2000:]}"
     outcome.problems = _problems(client, dialect, script, code, out, lines)
+    if script.thought and dialect in _STATE:
+        back = len(_STATE[dialect].findall(received[-1].body or b"")) if received else 0
+        if back < len(start.steps):
+            outcome.problems.append(f"the state of {back} of {len(start.steps)} steps came back")
     outcome.problems += sorted({f"the provider refuses: {r.problem}" for r in received if r.problem})
     return outcome
 
@@ -134,7 +145,7 @@ def _problems(client: Client, dialect: str, script: Script, code: int | None, ou
     streamed = sum(line.get("stream") is client.streams for line in lines)
     if streamed <= len(script.steps):
         found.append(f"{'streamed' if client.streams else 'unary'} requests: {streamed}")
-    lost = sorted(_STATE & {loss for line in lines for loss in line.get("losses") or ()})
+    lost = sorted(_LOST & {loss for line in lines for loss in line.get("losses") or ()})
     if lost:
         found.append(f"state of the vendor was lost: {', '.join(lost)}")
     return found
