@@ -1,10 +1,11 @@
-"""Two applications as anybody would write them: one on the OpenAI SDK, one on the Anthropic SDK, both pointed at one address.
+"""Applications as anybody would write them: on the OpenAI SDK, on the Anthropic SDK, and on plain HTTP, all pointed at one address.
 
 Nothing here knows of providers. The SDKs' own retries are off, because the demo shows the gateway's.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Mapping
@@ -13,10 +14,13 @@ from typing import Any, Protocol
 
 import anthropic
 import openai
+import orjson
 
+from extproc.core.errors import UpstreamFormatError
+from extproc.demo.spoken import BEDROCK, BEDROCK_STREAM, SPOKEN, BedrockStream, Spoken
 from extproc.demo.traces import Traces
 
-OPENAI_SDK, ANTHROPIC_SDK = "OpenAI SDK", "Anthropic SDK"
+OPENAI_SDK, ANTHROPIC_SDK, HTTP = "OpenAI SDK", "Anthropic SDK", "plain HTTP"
 
 _TIMEOUT = 30.0
 _PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -34,6 +38,7 @@ class Call:
     """One request as its application saw it. Times in seconds; `first_token` None: not streamed, or nothing came.
 
     `error` is the name of the exception that the SDK raised, `error_text` its text. `tool` is (name, arguments) of the tool call in the answer.
+    `losses` are those of the header. `spoken` and `path`: the dialect and where it was sent, of one without an SDK. `vectors` are their lengths.
     """
 
     trace_id: str
@@ -45,6 +50,10 @@ class Call:
     seconds: float = 0.0
     error: str = ""
     error_text: str = ""
+    losses: tuple[str, ...] = ()
+    spoken: Spoken | None = None
+    path: str = ""
+    vectors: tuple[int, ...] = ()
     answer: Any = None
     """What the SDK returned, for the next turn of a conversation."""
     _started: float = field(default_factory=time.monotonic, repr=False)
@@ -52,6 +61,7 @@ class Call:
     def served(self, headers: Mapping[str, str]) -> None:
         self.target = headers.get("x-llm-target", "")
         self.attempts = int(headers.get("x-llm-attempts", "0"))
+        self.losses = tuple(filter(None, headers.get("x-llm-losses", "").split(",")))
 
     def said(self, piece: str) -> None:
         if self.first_token is None:
@@ -86,12 +96,15 @@ class Applications:
         self._anthropic = anthropic.AsyncAnthropic(
             base_url=url, api_key="not-needed", max_retries=0, timeout=_TIMEOUT, http_client=anthropic.DefaultAsyncHttpxClient(trust_env=False)
         )
+        # the HTTP client below the SDKs, for what neither of them speaks
+        self._http = openai.DefaultAsyncHttpxClient(base_url=url, timeout=_TIMEOUT, trust_env=False)
         self._traces = traces
         self._watcher = watcher
 
     async def close(self) -> None:
         await self._openai.close()
         await self._anthropic.close()
+        await self._http.aclose()
 
     async def openai_asks(self, model: str, text: str, *, stream: bool = False, **more: Any) -> Call:
         """One user message, answered or refused; an error that the SDK raises is in the result."""
@@ -137,6 +150,63 @@ class Applications:
             {"role": "user", "content": [{"type": "tool_result", "tool_use_id": used, "content": result}]},
         ]
         return [first, await self._anthropic_call(model, messages, tools=tools, **more)]
+
+    async def every_dialect_asks(self, models: Mapping[str, str], text: str) -> list[Call]:
+        """The same question in each dialect, all at once, in its own shape and without an SDK. `models`: which one each dialect asks for."""
+        self._watcher.asked(HTTP, "", text)
+        calls = await asyncio.gather(*(self._plain_call(spoken, models[spoken.name], text) for spoken in SPOKEN))
+        for call in calls:
+            await self._watcher.done(call)
+        return calls
+
+    async def bedrock_streams(self, model: str, text: str) -> Call:
+        """The binary stream of Bedrock's ConverseStream."""
+        self._watcher.asked(HTTP, model, text, stream=True)
+        trace_id, traceparent = self._traces.expect()
+        call = Call(trace_id, spoken=BEDROCK, path=BEDROCK_STREAM.format(model=model))
+        stream = BedrockStream()
+        async with self._http.stream("POST", call.path, json=BEDROCK.body(model, text), headers={"traceparent": traceparent}) as answer:
+            call.served(answer.headers)
+            try:
+                async for data in answer.aiter_bytes():
+                    for piece in stream.feed(data):
+                        call.said(piece)
+                        self._watcher.piece(piece)
+                stream.close()
+            except UpstreamFormatError as error:
+                call.error, call.error_text = type(error).__name__, str(error)
+        call.answer = {"content-type": answer.headers.get("content-type", ""), "events": stream.events}
+        call.ended()
+        await self._watcher.done(call)
+        return call
+
+    async def openai_embeds(self, model: str, texts: list[str]) -> Call:
+        """Vectors by the OpenAI SDK, which asks for them in base64."""
+        self._watcher.asked(OPENAI_SDK, model, " / ".join(texts))
+        trace_id, traceparent = self._traces.expect()
+        call = Call(trace_id)
+        try:
+            raw = await self._openai.embeddings.with_raw_response.create(model=model, input=texts, extra_headers={"traceparent": traceparent})
+            call.served(raw.headers)
+            call.answer = raw.parse()
+            call.vectors = tuple(len(item.embedding) for item in call.answer.data)
+        except openai.APIError as error:
+            _failed(call, error)
+        call.ended()
+        await self._watcher.done(call)
+        return call
+
+    async def _plain_call(self, spoken: Spoken, model: str, text: str) -> Call:
+        trace_id, traceparent = self._traces.expect()
+        call = Call(trace_id, spoken=spoken, path=spoken.path.format(model=model))
+        answer = await self._http.post(call.path, json=spoken.body(model, text), headers={"traceparent": traceparent, **spoken.headers})
+        call.served(answer.headers)
+        try:
+            call.text = spoken.text_of(orjson.loads(answer.content))
+        except (orjson.JSONDecodeError, LookupError, TypeError):
+            call.error, call.error_text = f"HTTP {answer.status_code}", answer.text[:500]
+        call.ended()
+        return call
 
     async def _openai_call(self, model: str, messages: list[Any], *, stream: bool = False, **more: Any) -> Call:
         trace_id, traceparent = self._traces.expect()

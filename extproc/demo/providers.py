@@ -1,7 +1,7 @@
 """The demo's providers, each a simulator in this process, and the registry that routes to them.
 
-Three of them stay healthy, for the reader to play with afterwards. The `-eu` and `-us` ones are made to fail: a failing provider is remembered
-(it cools down, or Envoy ejects it), and no scene should depend on how long ago the one before it was.
+Those of whole vendors stay healthy, for the reader to play with afterwards. The `-eu` and `-us` ones are made to fail: a failing provider is
+remembered (it cools down, or Envoy ejects it), and no scene should depend on how long ago the one before it was.
 """
 
 from __future__ import annotations
@@ -18,28 +18,43 @@ TOKENS_PER_SECOND = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A provider kind of the registry: the dialect that it speaks, the path of its base URL, the model that is asked for."""
+    """A provider kind of the registry: the dialect that it speaks, the path of its base URL, the model that is asked for; further keys of it, and of
+    its target."""
 
     name: str
     dialect: str
     base_path: str
     model: str
+    more: str = ""
+    facts: str = ""
 
 
 OPENAI = Kind("openai", "openai_chat", "/v1", "gpt-4o")
 ANTHROPIC = Kind("anthropic", "anthropic_messages", "/v1", "claude-sonnet-4-5")
 GEMINI = Kind("gemini", "gemini", "/v1beta", "gemini-2.5-flash")
+BEDROCK = Kind("bedrock", "bedrock_converse", "", "amazon.nova-lite-v1:0", "region: eu-central-1, ")
+COHERE = Kind("cohere", "cohere_chat", "", "command-a-03-2025")
+OLLAMA = Kind("ollama", "ollama_chat", "", "llama3.2", facts=", usd_per_million_tokens: {input: 0, output: 0}")
 
 PROVIDERS: dict[str, Kind] = {
     "openai": OPENAI,
     "anthropic": ANTHROPIC,
     "gemini": GEMINI,
+    "bedrock": BEDROCK,
+    "cohere": COHERE,
+    "ollama": OLLAMA,
     "openai-eu": OPENAI,
     "openai-us": OPENAI,
     "anthropic-eu": ANTHROPIC,
     "gemini-eu": GEMINI,
 }
-"""Provider name (and target name: the demo has one model at each) to kind."""
+"""Provider name to kind. Each has a target of its own name."""
+
+_TARGETS = """\
+  openai-responses: {provider: openai, model: gpt-4o, api: responses}
+  gemini-embed: {provider: gemini, model: gemini-embedding-001, usd_per_million_tokens: {input: 0.15, output: 0}}
+"""
+"""Further ones."""
 
 _MODELS = """\
 defaults:
@@ -49,7 +64,14 @@ models:
     aliases: [gpt-4o, claude-sonnet-4-5]
     targets: [openai, anthropic, gemini]
   claude: {targets: [anthropic]}
+  claude-exact: {targets: [anthropic], strict: true}
   gemini: {targets: [gemini]}
+  gpt: {targets: [openai]}
+  gpt-responses: {targets: [openai-responses]}
+  nova: {targets: [bedrock]}
+  command: {targets: [cohere]}
+  llama: {targets: [ollama]}
+  vectors: {targets: [gemini-embed]}
   drill-429: {targets: [openai-eu, anthropic]}
   drill-503: {targets: [anthropic-eu, gemini]}
   drill-silence: {targets: [gemini-eu, openai]}
@@ -69,9 +91,9 @@ def registry_yaml(started: Mapping[str, Simulator]) -> str:
     """The registry file. The simulators have their ports."""
     lines = ["version: 1", "providers:"]
     lines += [
-        f'  {name}: {{kind: {kind.name}, url: "{started[name].url}{kind.base_path}", credential: {{env: {KEY_VARIABLE}}}}}'
+        f'  {name}: {{kind: {kind.name}, url: "{started[name].url}{kind.base_path}", {kind.more}credential: {{env: {KEY_VARIABLE}}}}}'
         for name, kind in PROVIDERS.items()
     ]
     lines.append("targets:")
-    lines += [f"  {name}: {{provider: {name}, model: {kind.model}}}" for name, kind in PROVIDERS.items()]
-    return "\n".join(lines) + "\n" + _MODELS
+    lines += [f'  {name}: {{provider: {name}, model: "{kind.model}"{kind.facts}}}' for name, kind in PROVIDERS.items()]
+    return "\n".join(lines) + "\n" + _TARGETS + _MODELS

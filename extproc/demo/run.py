@@ -8,7 +8,6 @@ import logging
 import os
 import sys
 import tempfile
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -133,8 +132,8 @@ class _Demo:
         screen, sandbox = self._screen, self._sandbox
         screen.busy("starting the simulated providers")
         await sandbox.start_simulators()
-        kinds = Counter(PROVIDERS[name].name for name in sandbox.simulators)
-        screen.ready("Providers", f"{len(sandbox.simulators)} simulators: {', '.join(f'{n} × {kind}' for kind, n in kinds.items())}")
+        kinds = dict.fromkeys(PROVIDERS[name].name for name in sandbox.simulators)
+        screen.ready("Providers", f"{len(sandbox.simulators)} simulated: {', '.join(kinds)}")
         screen.busy("starting Envoy and the server, loading the SDKs")
         importing = asyncio.create_task(asyncio.to_thread(importlib.import_module, "extproc.demo.show"))
         await sandbox.start()

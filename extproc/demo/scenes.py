@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from extproc.demo.applications import ANTHROPIC_SDK, OPENAI_SDK, TOOL, Applications, Call
+from extproc.demo.applications import ANTHROPIC_SDK, HTTP, OPENAI_SDK, TOOL, Applications, Call
+from extproc.demo.spoken import SPOKEN
 from extproc.demo.traces import Facts, is_whole
 from extproc.simulator.faults import Fault, FaultKind
 from extproc.telemetry.tree import SpanView
@@ -16,7 +18,8 @@ from extproc.telemetry.tree import SpanView
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """Of one request. `says` are parts of the text, or of the error's text; `error` is the SDK's exception; `losses` are loss codes."""
+    """Of one request. `says` are parts of the text, or of the error's text; `error` is the SDK's exception; `losses` are loss codes; `vectors` are
+    their lengths."""
 
     target: str
     attempts: int = 1
@@ -25,6 +28,7 @@ class Expected:
     streamed: bool = False
     error: str = ""
     losses: tuple[str, ...] = ()
+    vectors: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -38,7 +42,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """`faults` are in force while it plays: by provider. `story` is one or two short sentences."""
+    """`faults` are in force while it plays: by provider. `story` is one or two short sentences. `table`: its requests are shown side by side."""
 
     title: str
     sdk: str
@@ -46,7 +50,32 @@ class Scene:
     play: Callable[[Applications], Awaitable[object]]
     expected: tuple[Expected, ...]
     faults: Mapping[str, Fault] = field(default_factory=dict)
+    table: bool = False
 
+
+_QUESTION = "Who answers me?"
+_AROUND: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "OpenAI Chat": ("nova", "bedrock (amazon.nova-lite-v1:0)", ("dropped:seed",)),
+    "OpenAI Responses": ("claude", "anthropic (claude-sonnet-4-5)", ()),
+    "Anthropic": ("gemini", "gemini (gemini-2.5-flash)", ()),
+    "Gemini": ("gpt", "openai (gpt-4o)", ("dropped:top_k",)),
+    "Bedrock Converse": ("command", "cohere (command-a-03-2025)", ()),
+    "Cohere": ("llama", "ollama (llama3.2)", ()),
+    "Ollama": ("gpt-responses", "openai (gpt-4o)", ()),
+}
+"""Dialect to the model that it asks for, who says the answer, and what is lost on the way. Each is served in the next one's format."""
+_TARGETS = {
+    "nova": "bedrock",
+    "claude": "anthropic",
+    "gpt": "openai",
+    "gpt-responses": "openai-responses",
+    "command": "cohere",
+    "llama": "ollama",
+}
+"""Target of a model, where it is called otherwise."""
+
+_LOSSY: dict[str, Any] = {"logprobs": True, "seed": 7, "frequency_penalty": 0.5}
+_LOST = ("defaulted:max_tokens", "dropped:frequency_penalty", "dropped:logprobs", "dropped:seed")
 
 SCENES: list[Scene] = [
     Scene(
@@ -131,6 +160,42 @@ SCENES: list[Scene] = [
             "gemini-eu": Fault(FaultKind.STATUS, status=503),
         },
     ),
+    Scene(
+        "Seven dialects, one question",
+        HTTP,
+        "The same question in the shape of each API. Each is served by a provider of another one, and answered in its own.",
+        lambda a: a.every_dialect_asks({name: model for name, (model, _, _) in _AROUND.items()}, _QUESTION),
+        tuple(Expected(_TARGETS.get(model, model), says=(who, _QUESTION), losses=lost) for model, who, lost in (_AROUND[s.name] for s in SPOKEN)),
+        table=True,
+    ),
+    Scene(
+        "Bedrock's stream, from Gemini",
+        HTTP,
+        "AWS's SDKs read a binary event stream with checksums. Gemini's events become one, piece by piece.",
+        lambda a: a.bedrock_streams("gemini", "Repeat: every event is a frame, every frame has two checksums."),
+        (Expected("gemini", says=("gemini (gemini-2.5-flash)", "every frame has two checksums"), streamed=True),),
+    ),
+    Scene(
+        "Embeddings, OpenAI → Gemini",
+        OPENAI_SDK,
+        "Not only chats: vectors by the OpenAI SDK, which reads base64, from Gemini, which writes numbers. Rerank and token counts go the same way.",
+        lambda a: a.openai_embeds("vectors", ["one hostname in front", "any provider behind it"]),
+        (Expected("gemini-embed", vectors=(3072, 3072)),),
+    ),
+    Scene(
+        "What is lost is said",
+        OPENAI_SDK,
+        "Claude has none of these parameters and requires a limit of tokens. The answer's header x-llm-losses, the span and the log line name them.",
+        lambda a: a.openai_asks("claude", _QUESTION, **_LOSSY),
+        (Expected("anthropic", says=("anthropic (claude-sonnet-4-5)",), losses=_LOST),),
+    ),
+    Scene(
+        "A strict model refuses",
+        OPENAI_SDK,
+        "The same request for a model that is `strict` in the registry: 422, with the reasons.",
+        lambda a: a.openai_asks("claude-exact", _QUESTION, **_LOSSY),
+        (Expected("", 0, error="openai.UnprocessableEntityError", says=_LOST),),
+    ),
 ]
 
 
@@ -157,12 +222,15 @@ def _differences(want: Expected, got: Seen) -> list[str]:
     if not want.error:
         compare("target", want.target, call.target)
         compare("a first token before the end:", want.streamed, call.first_token is not None and call.first_token < call.seconds)
+    compare("lengths of vectors", want.vectors, call.vectors)
     compare("tool call", want.tool, call.tool[0] if call.tool else None)
     found += [f"expected {part!r} in {(call.error_text or call.text)!r}" for part in want.says if part not in (call.error_text or call.text)]
     if facts is None or not is_whole(got.spans, want.attempts):
         return [*found, "the trace is incomplete"]
     compare("target in the trace", want.target, facts.target)
-    compare("losses", want.losses, facts.losses)
-    if not want.error and (facts.cost is None or facts.tokens is None):
-        found.append("the trace has no tokens or no cost")
+    if not want.error:
+        compare("losses", want.losses, facts.losses)
+        compare("losses in the header", want.losses, call.losses)
+        if facts.cost is None or facts.tokens is None:
+            found.append("the trace has no tokens or no cost")
     return found

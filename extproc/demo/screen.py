@@ -18,6 +18,7 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
+from extproc.core.losses import meaning
 from extproc.demo.traces import Facts
 from extproc.telemetry.text import printable
 from extproc.telemetry.tree import SpanView, render_tree
@@ -147,7 +148,7 @@ class Screen:
         self.line()
 
     def asked(self, sdk: str, model: str, text: str, *, stream: bool = False) -> None:  # noqa: ARG002 - the heading names the SDK
-        self._said("app", text, f"  (model {model}{', stream' if stream else ''})")
+        self._said("app", text, f"  (model {model}{', stream' if stream else ''})" if model else "")
         self.busy("waiting for the answer", short=True)
 
     def ran_tool(self, name: str, arguments: Mapping[str, Any], result: str) -> None:  # noqa: ARG002 - shown as the model's call
@@ -196,6 +197,8 @@ class Screen:
             self._said("model", f"calls {call.tool[0]}({arguments})")
         elif call.error:
             self.line(f"{call.error}: {call.error_text}", "red", hanging="  ")
+        elif call.vectors:
+            self._said("model", f"{_counted(len(call.vectors), 'vector')} of {call.vectors[0]} numbers")
         elif call.first_token is None:
             self._said("model", call.text)
         self._still()
@@ -204,12 +207,34 @@ class Screen:
             parts.append(f"first token {duration(call.first_token)}")
         parts.append(f"total {duration(call.seconds)}")
         if facts is not None and facts.tokens is not None:
-            parts.append(f"{facts.tokens[0]} tokens in, {facts.tokens[1]} out")
+            parts.append(f"{facts.tokens[0]} tokens in" + (f", {facts.tokens[1]} out" if facts.tokens[1] else ""))
         if facts is not None and facts.cost is not None:
             parts.append(dollars(facts.cost))
         self._parts(parts, "bold red" if call.error else "bold green")
-        if facts is not None and facts.losses:
-            self.line(f"! lost in translation: {', '.join(facts.losses)}", "yellow", hanging="  ")
+        for code in call.losses:
+            self.line(f"! lost in translation: {code} ({meaning(code)})", "yellow", hanging="  ")
+
+    def side_by_side(self, seen: Sequence[Seen]) -> None:
+        """Requests in several dialects: where each went, who served it, where its answer has the words, and what was lost."""
+        if self._quiet:
+            return
+        self._still()
+        width = self._width - len(_INDENT) - 1
+        name = max((len(s.call.spoken.name) for s in seen if s.call.spoken), default=0) + 2
+        path = max((len(s.call.path) for s in seen), default=0) + 2
+        self._row((("dialect", name), ("path", path), ("served by", 0)), "dim")
+        for call in (s.call for s in seen):
+            if call.spoken is None:
+                continue
+            self._row(((call.spoken.name, name), (call.path, path), (call.target or "nobody", 0)), "bold red" if call.error else "bold green")
+            said = f"  {call.error} {call.error_text}" if call.error else f"  {call.spoken.place} = “{call.text}”"
+            self._console.print(Text(_INDENT + _short(printable(said), width)), soft_wrap=True)
+            if call.losses:
+                self._console.print(Text(_INDENT + _short(f"  ! lost: {', '.join(call.losses)}", width), "yellow"), soft_wrap=True)
+
+    def _row(self, cells: Sequence[tuple[str, int]], style: str) -> None:
+        text = "".join(printable(cell).ljust(width) for cell, width in cells)
+        self._console.print(Text(_INDENT + text, style), soft_wrap=True)
 
     def tree(self, spans: Sequence[SpanView]) -> None:
         """A trace; lines that are too long go on below, inside the tree."""
@@ -267,7 +292,7 @@ def _cells(seen: Sequence[Seen]) -> list[str]:
     last = seen[-1].call
     costs = [s.facts.cost for s in seen if s.facts is not None and s.facts.cost is not None]
     return [
-        last.target if not last.error else "nobody",
+        _counted(len({s.call.target for s in seen}), "target") if len({s.call.path for s in seen}) > 1 else "nobody" if last.error else last.target,
         str(last.attempts),
         duration(last.first_token) if last.first_token is not None else "–",
         duration(sum(s.call.seconds for s in seen)),
@@ -288,6 +313,10 @@ def _fitted(line: Text, width: int) -> list[Text]:
         line = Text(below) + Text("").append_text(line[at:]) if line.plain[at : at + 2] != _GONE_ON else Text(below) + line[at + 2 :]
         drawing = len(below)
     return [*pieces, line]
+
+
+def _short(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def _counted(number: int, what: str) -> str:

@@ -26,6 +26,7 @@ class Show:
         self._screen = screen
         self._pause = pause
         self._seen: list[Seen] = []
+        self._in_table = False
 
     async def play(self) -> bool:
         """Did every scene go as it should?"""
@@ -42,6 +43,7 @@ class Show:
 
     async def _scene(self, number: int, scene: Scene, applications: Applications) -> tuple[list[Seen], list[str]]:
         self._seen = []
+        self._in_table = scene.table
         self._screen.scene(number, scene)
         self._sandbox.break_providers(scene.faults)
         found = []
@@ -55,7 +57,9 @@ class Show:
         finally:
             self._sandbox.mend_providers()
         found += scenes.problems(scene.expected, self._seen)
-        if self._seen:
+        if scene.table:
+            self._screen.side_by_side(self._seen)
+        elif self._seen:
             self._screen.tree(self._seen[-1].spans)
         self._screen.wrong(found)
         return self._seen, found
@@ -73,4 +77,5 @@ class Show:
         spans = await self._traces.arrived(call.trace_id)
         seen = Seen(call, spans, facts_of(spans))
         self._seen.append(seen)
-        self._screen.answered(call, seen.facts)
+        if not self._in_table:
+            self._screen.answered(call, seen.facts)

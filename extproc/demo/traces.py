@@ -77,12 +77,12 @@ def facts_of(spans: list[SpanView]) -> Facts | None:
     if chat is None:
         return None
     get = chat.attributes.get
-    tokens = get(semconv.GEN_AI_USAGE_INPUT_TOKENS), get(semconv.GEN_AI_USAGE_OUTPUT_TOKENS)
+    read, written = get(semconv.GEN_AI_USAGE_INPUT_TOKENS), get(semconv.GEN_AI_USAGE_OUTPUT_TOKENS)
     return Facts(
         model=str(get(semconv.LLM_MODEL, "")),
         target=str(get(semconv.LLM_TARGET, "")),
         attempts=int(get(semconv.LLM_ATTEMPTS, 0)),
-        tokens=None if None in tokens else tokens,  # type: ignore[arg-type]  # both are numbers then
+        tokens=None if read is None else (read, written or 0),
         cost=get(semconv.LLM_COST_USD),
         losses=tuple(get(semconv.LLM_LOSSES, ())),
         seconds=(chat.end_ns - chat.start_ns) / 1e9,

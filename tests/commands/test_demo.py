@@ -15,6 +15,7 @@ import pytest
 from extproc.__main__ import main
 from extproc.commands.demo import a_free_one
 from extproc.demo.scenes import SCENES, Expected, Seen, problems
+from extproc.demo.spoken import SPOKEN
 from extproc.demo.try_it import parts
 from tests.commands.processes import PATIENCE, environment, extproc, running_in
 from tests.envoy_process import envoy_binary, short_directory
@@ -45,11 +46,15 @@ def test_every_scene_goes_as_it_should(place: Path) -> None:
         out = demo.text
     for number, scene in enumerate(SCENES, 1):
         assert re.search(rf"── {number}  {re.escape(scene.title)} ─+ {scene.sdk}", out)
-        assert re.search(rf"^{number} +{re.escape(scene.title)} .*✓$", out, re.MULTILINE)
-    assert out.count("trace ") == len(SCENES)
+        assert re.search(rf"^ *{number} +{re.escape(scene.title)} .*✓$", out, re.MULTILINE)
+    assert len(re.findall(r"^   trace \w+$", out, re.MULTILINE)) == sum(not scene.table for scene in SCENES)
     assert "✓ served by anthropic · 2 attempts" in out
     assert "attempt 1  openai-eu  429 rate_limited" in out
-    assert "lost in translation: dropped:seed" in out
+    told = " ".join(out.split())
+    assert "lost in translation: dropped:seed (the parameter seed: the target has none, or refuses it here)" in told
+    assert "openai.UnprocessableEntityError: Error code: 422 - this model is strict" in told
+    for spoken in SPOKEN:
+        assert re.search(rf"^   {spoken.name} +{spoken.path.format(model='[-a-z]+')} +[-a-z]+\n     {re.escape(spoken.place)} = “", out, re.MULTILINE)
     assert "openai.InternalServerError" in out
     assert "3 attempts: 1 openai-us: 500" in " ".join(out.split())
     assert "\x1b" not in out
@@ -64,7 +69,7 @@ def test_a_scene_that_goes_otherwise_is_named_and_makes_the_exit_code_1(place: P
         assert demo.end() == 1
         out = demo.text
     assert "1 A plain answer: expected target gemini, got openai" in out
-    assert re.search(r"^2 +A streamed answer .*✓$", out, re.MULTILINE)
+    assert re.search(r"^ *2 +A streamed answer .*✓$", out, re.MULTILINE)
     assert "What Envoy and the server logged: " in out
     assert "──  1" not in out
 
