@@ -84,7 +84,9 @@ def converse(client: Client, stack: Stack, served_by: str, dialect: str, install
 
 
 def _environment(home: Path) -> dict[str, str]:
-    return {"PATH": os.environ["PATH"], "HOME": str(home), "TMPDIR": str(home), "LANG": "C.UTF-8", "TERM": "dumb", "CI": "1"}
+    """Nothing of the caller's, and no way out: the proxy for the world is a port that nobody listens on."""
+    plain = {"PATH": os.environ["PATH"], "HOME": str(home), "TMPDIR": str(home), "LANG": "C.UTF-8", "TERM": "dumb", "CI": "1"}
+    return plain | {"HTTPS_PROXY": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9", "NO_PROXY": "127.0.0.1,localhost"}
 
 
 def _run(argv: list[str], env: dict[str, str], folder: Path, work: Path) -> tuple[int | None, str, str]:
