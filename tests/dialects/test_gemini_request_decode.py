@@ -208,6 +208,10 @@ def test_tool_config_there_and_back(config: dict[str, Any], choice: ToolChoice |
         ({"responseMimeType": "application/json"}, OutputFormat("json")),
         ({"responseMimeType": "application/json", "responseJsonSchema": {"type": "object"}}, OutputFormat("schema", schema={"type": "object"})),
         ({"responseMimeType": "application/json", "responseSchema": {"type": "OBJECT"}}, OutputFormat("schema", schema={"type": "object"})),
+        (
+            {"responseMimeType": "application/json", "responseJsonSchema": {"type": "OBJECT", "properties": {"n": {"type": "INTEGER"}}}},
+            OutputFormat("schema", schema={"type": "object", "properties": {"n": {"type": "integer"}}}),
+        ),
         ({"responseMimeType": "text/plain"}, None),
         ({"responseMimeType": "text/x.enum", "responseSchema": {"type": "STRING"}}, None),
     ],

@@ -284,13 +284,19 @@ def _tools(value: JSON, request: Request) -> None:
 def _declaration(declaration: dict[str, Any], i: int, request: Request) -> Tool:
     name = _string(declaration.get("name"), f"tools[{i}].functionDeclarations.name")
     description = declaration.get("description")
-    parameters = declaration.get("parametersJsonSchema")
-    if parameters is None:
-        parameters = json_schema(declaration.get("parameters"))
+    parameters = _schema(declaration.get("parametersJsonSchema"), declaration.get("parameters"))
     rest = {k: v for k, v in declaration.items() if k not in ("name", "description", "parameters", "parametersJsonSchema")}
     if rest:
         request.extra.setdefault("functionDeclarations", {})[name] = rest
     return Tool(name, description if isinstance(description, str) else None, parameters)
+
+
+def _schema(newer: JSON, older: JSON) -> JSON:
+    """JSON schema, from whichever member has it. gemini-cli writes the types of the older language into the newer member, and Gemini takes them."""
+    if newer is None:
+        return json_schema(older)
+    kind = newer.get("type") if isinstance(newer, dict) else None
+    return json_schema(newer) if isinstance(kind, str) and kind.isupper() else newer
 
 
 def _tool_config(value: JSON, request: Request) -> None:
@@ -371,9 +377,7 @@ def _generation_config(value: JSON, request: Request, losses: Losses) -> None:
 
 def _output(config: dict[str, Any], request: Request, rest: dict[str, Any], losses: Losses) -> None:
     mime = config.get("responseMimeType")
-    schema = config.get("responseJsonSchema")
-    if schema is None:
-        schema = json_schema(config.get("responseSchema"))
+    schema = _schema(config.get("responseJsonSchema"), config.get("responseSchema"))
     if mime == "application/json" or (mime is None and schema is not None):
         request.output = OutputFormat("json") if schema is None else OutputFormat("schema", schema=schema)
     elif mime == ENUM_OUTPUT and isinstance(schema, dict) and isinstance(schema.get("enum"), list):
