@@ -152,7 +152,8 @@ def _where_the_state_is(
     if not chain.clusters:
         raise ApiError(
             ErrorKind.UNPROCESSABLE,
-            f"no target of model {model.name!r} keeps the state of earlier answers: send the whole conversation instead of a reference to it",
+            f"no target of model {model.name!r} keeps the state of earlier answers: send the whole conversation instead of a reference to it "
+            "(SDKs do when `store` is false)",
             code="state_not_kept",
         )
     return chain
