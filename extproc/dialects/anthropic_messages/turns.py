@@ -50,6 +50,7 @@ def encode_turns(messages: Sequence[Message], losses: Losses, *, own: bool) -> T
     out = Turns()
     history = _merge(messages, out.system, losses)
     ids = ToolIds(safe_id)
+    written = out.messages
     last = len(history) - 1
     for place, (role, blocks) in enumerate(history):
         text = plain_text(blocks)
@@ -68,10 +69,10 @@ def encode_turns(messages: Sequence[Message], losses: Losses, *, own: bool) -> T
             content = [_system_block(b) for b in blocks]
         if not content:
             continue
-        if out.messages and out.messages[-1]["role"] == role:
-            out.messages[-1]["content"] += content
+        if written and written[-1]["role"] == role:
+            written[-1]["content"] += content
         else:
-            out.messages.append({"role": role, "content": content})
+            written.append({"role": role, "content": content})
     ids.settle()
     if not out.messages:
         if not out.system:

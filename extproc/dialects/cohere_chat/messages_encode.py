@@ -17,11 +17,29 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from extproc.core.errors import BadRequestError, UntranslatableError
-from extproc.core.ir import JSON, Audio, Block, Document, Foreign, Image, Message, Refusal, Role, Text, Thinking, ToolCall, ToolResult, Video
+from extproc.core.ir import (
+    JSON,
+    Audio,
+    Block,
+    Document,
+    Foreign,
+    Image,
+    Message,
+    Refusal,
+    Role,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+    Video,
+    plain_text,
+)
 from extproc.core.losses import Losses
 from extproc.core.tool_ids import ToolIds
 from extproc.dialects.cohere_chat.wire import NAME, tool_name
 
+_USER, _ASSISTANT = Role.USER, Role.ASSISTANT  # a member looked up on its enumeration costs four times as much
+_NAMES = {Role.SYSTEM: "system", Role.DEVELOPER: "system", Role.USER: "user", Role.ASSISTANT: "assistant"}
 _DETAILS = frozenset({"auto", "low", "high"})
 
 
@@ -31,9 +49,14 @@ def encode_messages(messages: list[Message], losses: Losses, *, thinks: bool) ->
     if any(message.name for message in messages):
         losses.add("dropped:name", "messages carry no name")
     for message in _joined(messages):
-        if message.role is Role.ASSISTANT:
+        role = message.role
+        text = plain_text(message.blocks)
+        if text is not None and not encoder.moved and text.strip():
+            # most messages of most histories, at a third of what they cost below
+            encoder.out.append({"role": _NAMES[role], "content": text})
+        elif role is _ASSISTANT:
             encoder.assistant(message)
-        elif message.role is Role.USER:
+        elif role is _USER:
             encoder.user(message)
         else:
             encoder.system(message)
@@ -50,12 +73,16 @@ def encode_messages(messages: list[Message], losses: Losses, *, thinks: bool) ->
 def _joined(messages: list[Message]) -> list[Message]:
     """User messages of one turn that bring results as one: nothing may stand between the calls and their results."""
     out: list[Message] = []
+    before: Message | None = None
     for message in messages:
-        before = out[-1] if out else None
-        if before is not None and before.role is message.role is Role.USER and (_brings_result(message) or _brings_result(before)):
-            out[-1] = Message(Role.USER, [*before.blocks, *message.blocks])
+        if message.role is not _USER:
+            before = None
+        elif before is not None and (_brings_result(message) or _brings_result(before)):
+            before = out[-1] = Message(_USER, [*before.blocks, *message.blocks])
+            continue
         else:
-            out.append(message)
+            before = message
+        out.append(message)
     return out
 
 

@@ -28,10 +28,15 @@ def needs(body: JSON) -> frozenset[str]:
     root = _object(body)
     found: set[str] = set()
     role = None
-    for content in _objects(root.get("contents")):
+    contents = root.get("contents")
+    for content in contents if isinstance(contents, list) else [contents]:
+        if not isinstance(content, dict):
+            continue
         role = content.get("role")
-        for part in _objects(content.get("parts")):
-            _part(part, found)
+        parts = content.get("parts")
+        for part in parts if isinstance(parts, list) else [parts]:
+            if isinstance(part, dict) and "text" not in part:
+                _part(camel(part), found)
     if role == "model":
         found.add(Need.PREFILL)
     for tool in _objects(root.get("tools")):
@@ -47,8 +52,6 @@ def tool_names(body: JSON) -> list[object]:
 
 
 def _part(part: dict[str, Any], found: set[str]) -> None:
-    if "text" in part:
-        return
     if "functionCall" in part:
         found.add(Need.TOOLS)
     elif "functionResponse" in part:

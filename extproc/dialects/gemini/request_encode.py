@@ -8,7 +8,7 @@ call has no thought signature. Tool schemas go through raw in `parametersJsonSch
 from __future__ import annotations
 
 from collections import Counter
-from itertools import pairwise
+from functools import cached_property
 from typing import Any
 
 import orjson
@@ -32,6 +32,7 @@ from extproc.core.ir import (
     ToolCall,
     ToolResult,
     Video,
+    plain_text,
     tool_names,
 )
 from extproc.core.losses import Losses
@@ -40,6 +41,7 @@ from extproc.dialects.gemini.signature import STAND_IN
 from extproc.dialects.gemini.thinking import wants_signatures
 from extproc.dialects.gemini.wire import NAME, arguments, function_name, is_synthetic, json_object, media_part, media_type_of
 
+_USER, _ASSISTANT = Role.USER, Role.ASSISTANT  # a member looked up on its enumeration costs four times as much
 _OPENING = "(The conversation starts with the assistant's message.)"
 HEADERS = {"content-type": "application/json"}
 _RESULT_MEDIA = ("image/", "application/pdf", "text/")
@@ -78,68 +80,70 @@ def encode_request(request: Request, facts: Facts) -> Encoded:
     return Encoded(raw, path, dict(HEADERS), losses)
 
 
-class _Turn:
-    """One content under construction. `calls` are a model turn's call ids; a user turn keeps results apart to put them first, in that order."""
-
-    __slots__ = ("calls", "media", "parts", "results", "role")
-
-    def __init__(self, role: str) -> None:
-        self.role = role
-        self.parts: list[dict[str, Any]] = []
-        self.calls: list[str] = []
-        self.results: list[tuple[str, dict[str, Any]]] = []
-        self.media: list[dict[str, Any]] = []
-
-    def content(self, before: _Turn | None) -> dict[str, Any]:
-        if self.results:
-            order = {call_id: n for n, call_id in enumerate(before.calls)} if before is not None else {}
-            self.results.sort(key=lambda result: order.get(result[0], len(order)))
-            self.parts[:0] = [part for _, part in self.results] + self.media
-        return {"role": self.role, "parts": self.parts}
-
-
 class _Contents:
     def __init__(self, messages: list[Message], facts: Facts, losses: Losses, *, own: bool) -> None:
         self._messages = messages
         self._losses = losses
         self._vendor = facts.vendor
         self._own = own
-        self._names = tool_names(messages)
         self._gemini3 = wants_signatures(facts.model)
-        self._turns: list[_Turn] = []
+        self._turns: list[dict[str, Any]] = []
         self._system: list[dict[str, Any]] = []
+        # what only some turns have, by the turn's place: the ids of its calls, results and media that go in front of its other parts
+        self._calls: dict[int, list[str]] = {}
+        self._results: dict[int, list[tuple[str, dict[str, Any]]]] = {}
+        self._media: dict[int, list[dict[str, Any]]] = {}
 
     def encode(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """(system parts, contents)."""
         for message in self._messages:
             if message.name is not None:
                 self._losses.add("dropped:name", "messages have no participant name")
-            if message.role in (Role.SYSTEM, Role.DEVELOPER):
+            if message.role is not _USER and message.role is not _ASSISTANT:
                 self._add_system(message)
                 continue
-            role = "model" if message.role is Role.ASSISTANT else "user"
+            role = "model" if message.role is _ASSISTANT else "user"
+            text = plain_text(message.blocks)
+            if text:
+                # most messages of most histories, at half of what they cost below
+                self._parts(role).append({"text": text})
+                continue
             for block in message.blocks:
                 self._add(block, role)
         self._check_pairs()
-        if self._turns and self._turns[0].calls and not self._own:
+        opens = 0 in self._calls and not self._own
+        if opens:
             # "function call turn comes immediately after a user turn", says the API with status 400
             self._losses.add("coerced:first_turn", "a user turn was put in front of the assistant's")
-            self._turns.insert(0, _Turn("user"))
-            self._turns[0].parts.append({"text": _OPENING})
         if self._gemini3:
             self._stand_in_signatures()
-        return self._system, [turn.content(self._turns[n - 1] if n else None) for n, turn in enumerate(self._turns)]
+        self._place_results()
+        return self._system, [{"role": "user", "parts": [{"text": _OPENING}]}, *self._turns] if opens else self._turns
 
     def _check_pairs(self) -> None:
         """As many responses as calls, or the API answers 400."""
-        for before, turn in pairwise(self._turns):
-            if before.calls and Counter(before.calls) != Counter(call_id for call_id, _ in turn.results):
+        for place, calls in self._calls.items():
+            results = self._results.get(place + 1, [])
+            if place + 1 < len(self._turns) and Counter(calls) != Counter(call_id for call_id, _ in results):
                 raise BadRequestError("every tool call needs exactly one tool result right behind it", param="messages")
 
-    def _turn(self, role: str) -> _Turn:
-        if not self._turns or self._turns[-1].role != role:
-            self._turns.append(_Turn(role))
-        return self._turns[-1]
+    def _place_results(self) -> None:
+        """Results go first in their turn, in the order of their calls, and what belongs to them behind them."""
+        for place in self._results.keys() | self._media.keys():
+            order = {call_id: n for n, call_id in enumerate(self._calls.get(place - 1, []))}
+            results = sorted(self._results.get(place, []), key=lambda result: order.get(result[0], len(order)))
+            self._turns[place]["parts"][:0] = [part for _, part in results] + self._media.get(place, [])
+
+    def _parts(self, role: str) -> list[dict[str, Any]]:
+        """Where the next part of `role` goes."""
+        if not self._turns or self._turns[-1]["role"] != role:
+            self._turns.append({"role": role, "parts": []})
+        parts: list[dict[str, Any]] = self._turns[-1]["parts"]
+        return parts
+
+    @cached_property
+    def _names(self) -> dict[str, str]:
+        return tool_names(self._messages)
 
     def _add_system(self, message: Message) -> None:
         # a system message in the middle keeps its authority and loses its place: as a user's text it would be the other way round
@@ -173,7 +177,7 @@ class _Contents:
         if isinstance(block, Text):
             part = self._signed({"text": block.text}, block.opaque)
             if block.text or "thoughtSignature" in part:
-                self._turn(role).parts.append(part)
+                self._parts(role).append(part)
             else:
                 self._losses.add("dropped:empty_text", "an empty text block")
         elif isinstance(block, ToolCall):
@@ -183,17 +187,17 @@ class _Contents:
         elif isinstance(block, Thinking):
             part = self._signed({"text": block.text, "thought": True}, block.opaque)
             if block.text or "thoughtSignature" in part:
-                self._turn("model").parts.append(part)
+                self._parts("model").append(part)
         elif isinstance(block, Refusal):
             self._losses.add("coerced:refusal", "a refusal in the history was sent as text")
             if block.text:
-                self._turn(role).parts.append({"text": block.text})
+                self._parts(role).append({"text": block.text})
         elif isinstance(block, Foreign):
             if block.dialect != NAME:
                 raise UntranslatableError(f"Gemini has no {block.kind} blocks", param="messages")
-            self._turn(role).parts.append(block.raw)
+            self._parts(role).append(block.raw)
         else:
-            self._add_media(block, self._turn(role).parts)
+            self._add_media(block, self._parts(role))
 
     def _add_media(self, block: Image | Document | Audio | Video, parts: list[dict[str, Any]]) -> None:
         if isinstance(block, Image) and block.detail not in (None, "auto"):
@@ -212,9 +216,8 @@ class _Contents:
         call: dict[str, Any] = {"name": function_name(block.name), "args": arguments(block.arguments, self._losses)}
         if block.id and not is_synthetic(block.id):
             call["id"] = block.id
-        turn = self._turn("model")
-        turn.parts.append(self._signed({"functionCall": call}, block.opaque))
-        turn.calls.append(block.id)
+        self._parts("model").append(self._signed({"functionCall": call}, block.opaque))
+        self._calls.setdefault(len(self._turns) - 1, []).append(block.id)
 
     def _add_result(self, block: ToolResult) -> None:
         texts: list[str] = []
@@ -227,33 +230,40 @@ class _Contents:
             else:
                 raise UntranslatableError("Gemini tool results hold text and media only", param="messages")
         name = self._names.get(block.id) or block.name
-        turn = self._turn("user")
+        parts = self._parts("user")
+        place = len(self._turns) - 1
         if not name:
             # Gemini refuses a response without its call; the text still belongs to the conversation
             self._losses.add("coerced:orphan_tool_result", "a tool result without its call was sent as text")
-            turn.parts.append({"text": "\n".join(texts) or "(empty tool result)"})
+            parts.append({"text": "\n".join(texts) or "(empty tool result)"})
         else:
             response: dict[str, Any] = {"name": function_name(name), "response": _response(texts, block.is_error)}
             if block.id and not is_synthetic(block.id):
                 response["id"] = block.id
-            turn.results.append((block.id, {"functionResponse": response}))
-        inside = [m for m in media if name and self._gemini3 and (media_type_of(m) or "").startswith(_RESULT_MEDIA)]
+            self._results.setdefault(place, []).append((block.id, {"functionResponse": response}))
+        if media:
+            self._add_result_media(media, place, named=bool(name))
+
+    def _add_result_media(self, media: list[Image | Document | Audio | Video], place: int, *, named: bool) -> None:
+        """Media of the result that was added last: inside it where the model takes them there, else beside it."""
+        beside = self._media.setdefault(place, [])
+        inside = [m for m in media if named and self._gemini3 and (media_type_of(m) or "").startswith(_RESULT_MEDIA)]
         if inside:
             parts: list[dict[str, Any]] = []
             for item in inside:
                 self._add_media(item, parts)
-            turn.results[-1][1]["functionResponse"]["parts"] = [p for p in parts if "text" not in p]
-            turn.media += [p for p in parts if "text" in p]
+            self._results[place][-1][1]["functionResponse"]["parts"] = [p for p in parts if "text" not in p]
+            beside += [p for p in parts if "text" in p]
         for item in media:
             if not any(item is other for other in inside):
                 self._losses.add("coerced:tool_result_media", "media of a tool result was sent beside it")
-                self._add_media(item, turn.media)
+                self._add_media(item, beside)
 
     def _stand_in_signatures(self) -> None:
         # every step of the history, not only the current turn's that the API checks: a prefix that changes later would miss the cache
-        for turn in self._turns:
-            first = next((part for part in turn.parts if "functionCall" in part), None)
-            if first is not None and "thoughtSignature" not in first:
+        for place in self._calls:
+            first = next(part for part in self._turns[place]["parts"] if "functionCall" in part)
+            if "thoughtSignature" not in first:
                 first["thoughtSignature"] = STAND_IN
                 self._losses.add("coerced:thought_signature", "function calls of another model carry Google's stand-in for a signature")
 

@@ -19,13 +19,13 @@ class ModelTurn:
 
     def __init__(self) -> None:
         self.blocks: list[Block] = []
-        self._cuts: set[int] = set()
+        self._cuts: list[int] = []
         self._carried: dict[int, list[Thinking]] = {}
 
     def next_content(self) -> None:
         """The next block comes from the next content."""
         if self.blocks:
-            self._cuts.add(len(self.blocks))
+            self._cuts.append(len(self.blocks))
 
     def carry(self, thoughts: list[Thinking]) -> None:
         """Signed `thoughts` came with the block that was added last."""
@@ -34,15 +34,15 @@ class ModelTurn:
     def close(self) -> None:
         if not self._cuts and not self._carried:
             return
-        blocks, done, pieces = self.blocks, list[Block](), list[str]()
+        blocks, done, pieces, cuts = self.blocks, list[Block](), list[str](), set(self._cuts)
         step = 0
         for n, block in enumerate(blocks):
-            joins = n in self._cuts and bool(done) and _joins(done[-1], block)
+            joins = n in cuts and bool(done) and _joins(done[-1], block)
             if joins:
                 assert isinstance(block, Text | Thinking)
                 pieces.append(block.text)
                 done[-1] = replace(block, text="")
-            elif n in self._cuts and isinstance(block, Text) and not block.text and block.opaque is None and n not in self._carried:
+            elif n in cuts and isinstance(block, Text) and not block.text and block.opaque is None and n not in self._carried:
                 continue  # the last chunk of a stream is often an empty text
             else:
                 _finish(done, pieces)

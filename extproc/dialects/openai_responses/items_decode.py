@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from extproc.core import carrier
 from extproc.core.errors import BadRequestError
-from extproc.core.ir import JSON, Block, Foreign, Image, Message, Role, Source, ToolCall, ToolResult
+from extproc.core.ir import JSON, Block, Foreign, Image, Message, Role, Source, Text, ToolCall, ToolResult
 from extproc.core.losses import Losses
 from extproc.dialects.openai_responses.content import decode_content
 from extproc.dialects.openai_responses.tools import ADDITIONAL, custom_arguments, flat_name
@@ -20,6 +20,8 @@ CALLS = ("function_call", "custom_tool_call")
 _USERS = frozenset({"mcp_approval_response", "configuration_update", "compaction_trigger", "item_reference"})
 """Items of the application's besides messages and those whose type ends in `_output`."""
 
+_ROLES = {"system": Role.SYSTEM, "developer": Role.DEVELOPER, "user": Role.USER, "assistant": Role.ASSISTANT}
+_USER, _ASSISTANT = Role.USER, Role.ASSISTANT  # a member looked up on its enumeration costs four times as much
 _ITEM = frozenset({"type", "id", "status"})
 _MESSAGE = _ITEM | {"role", "content"}
 _CALL = _ITEM | {"call_id", "name", "arguments", "input", "namespace"}
@@ -43,6 +45,19 @@ def decode_input(value: JSON, losses: Losses) -> list[Message]:
     messages: list[Message] = []
     run: Message | None = None
     for i, item in enumerate(value):
+        if type(item) is dict and len(item) == 2:
+            role_name, text = item.get("role"), item.get("content")
+            if type(text) is str and text and type(role_name) is str and role_name in _ROLES:
+                # most items of most histories that are not an agent's, at a third of what they cost below
+                if role_name != "assistant":
+                    messages.append(Message(_ROLES[role_name], [Text(text)]))
+                    run = None
+                elif run is not None and run.role is _ASSISTANT:
+                    run.blocks.append(Text(text))
+                else:
+                    run = Message(_ASSISTANT, [Text(text)])
+                    messages.append(run)
+                continue
         where = f"input[{i}]"
         if not isinstance(item, dict):
             raise BadRequestError("an item must be an object", param=where)
@@ -52,12 +67,12 @@ def decode_input(value: JSON, losses: Losses) -> list[Message]:
             messages.append(_message(item, where, losses))
             run = None
             continue
-        role = Role.USER if _applications(item) else Role.ASSISTANT
+        role = _USER if _applications(item) else _ASSISTANT
         if run is None or run.role is not role:
             run = Message(role, [])
             messages.append(run)
         run.blocks += _blocks(item, where, losses)
-    return [m for m in messages if m.blocks or m.role is not Role.ASSISTANT]
+    return [m for m in messages if m.blocks or m.role is not _ASSISTANT]
 
 
 def _applications(item: dict[str, JSON]) -> bool:
@@ -69,11 +84,11 @@ def _applications(item: dict[str, JSON]) -> bool:
 
 def _message(item: dict[str, JSON], where: str, losses: Losses) -> Message:
     role = item.get("role")
-    if role not in ("system", "developer", "user"):
+    if not isinstance(role, str) or role not in _ROLES:
         raise BadRequestError("role must be system, developer, user or assistant", param=f"{where}.role")
     if not item.keys() <= _MESSAGE:
         losses.unknown("input[]", item, _MESSAGE)
-    return Message(Role(role), decode_content(item.get("content"), f"{where}.content", losses))
+    return Message(_ROLES[role], decode_content(item.get("content"), f"{where}.content", losses))
 
 
 def _blocks(item: dict[str, JSON], where: str, losses: Losses) -> list[Block]:

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 
 from extproc.core.dialect import Facts
 from extproc.core.errors import UntranslatableError
-from extproc.core.ir import JSON, Block, Document, Foreign, Image, Message, Refusal, Role, Text, Thinking, ToolCall, ToolResult
+from extproc.core.ir import JSON, Block, Document, Foreign, Image, Message, Refusal, Role, Text, Thinking, ToolCall, ToolResult, plain_text
 from extproc.core.losses import Losses
 from extproc.core.tool_names import wire_name
 from extproc.dialects.openai_responses.content import document_part, image_part
 from extproc.dialects.openai_responses.wire import NAME, minted_id, state
 
+_USER, _ASSISTANT = Role.USER, Role.ASSISTANT  # a member looked up on its enumeration costs four times as much
 _MAX_ID = 64
 """Characters of a call id that OpenAI takes."""
 
@@ -27,13 +28,21 @@ def encode_items(messages: list[Message], facts: Facts, losses: Losses) -> list[
     for message in messages:
         if message.name:
             losses.add("dropped:name", "messages carry no name")
-        if message.role is Role.ASSISTANT:
-            encoder.assistant(message.blocks)
-        elif message.role is Role.USER:
-            encoder.user(message.blocks)
+        role, blocks = message.role, message.blocks
+        text = plain_text(blocks)
+        if text and role is _ASSISTANT:
+            # most turns of most histories, as the ways below would write them
+            encoder.out.append({"role": "assistant", "content": text})
+        elif text and role is _USER and not encoder.moved:
+            encoder.flush()
+            encoder.out.append({"role": "user", "content": text})
+        elif role is _ASSISTANT:
+            encoder.assistant(blocks)
+        elif role is _USER:
+            encoder.user(blocks)
         else:
-            developer = message.role is Role.DEVELOPER and "no_developer_role" not in facts.quirks
-            encoder.said("developer" if developer else "system", message.blocks)
+            developer = role is Role.DEVELOPER and "no_developer_role" not in facts.quirks
+            encoder.said("developer" if developer else "system", blocks)
     encoder.flush()
     return encoder.out
 

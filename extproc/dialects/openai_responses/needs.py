@@ -40,7 +40,8 @@ def needs(body: JSON) -> frozenset[str]:
     items = body.get("input")
     items = items if isinstance(items, list) else []
     for item in items:
-        if isinstance(item, dict):
+        # a role and its text need nothing
+        if isinstance(item, dict) and not (len(item) == 2 and "role" in item and type(item.get("content")) is str):
             _item(item, found)
     last = items[-1] if items else None
     if isinstance(last, dict) and is_message(last) and last.get("role") == "assistant":
