@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import httpx
+import orjson
 
 from tests.e2e.caller import SCHEMA, TOOL, TOOL_SAYS, Caller, Heard, Question, UnfinishedError, arguments_of, finish, finished
+from tests.validators.genai_sdk import parse_answer
 
 KEY = "the-applications-own-key"
 TIMEOUT = 30.0
@@ -205,12 +207,12 @@ class Genai(Caller):
             http_options=options, automatic_function_calling=self.types.AutomaticFunctionCallingConfig(disable=True), **more
         )
         models = self.sdk.models
-        heard = Heard()
-        chunks: Iterable[Any]
         if question.stream:
-            chunks = models.generate_content_stream(model=model, contents=question.text, config=config)
-        else:
-            chunks = [models.generate_content(model=model, contents=question.text, config=config)]
+            return self.folded(models.generate_content_stream(model=model, contents=question.text, config=config))
+        return self.folded([models.generate_content(model=model, contents=question.text, config=config)])
+
+    def folded(self, chunks: Iterable[Any]) -> Heard:
+        heard = Heard()
         last = None
         for chunk in chunks:
             heard.pieces += 1
@@ -232,6 +234,24 @@ class Genai(Caller):
                         heard.text += part.text or ""
         heard.finish = finish(last, heard.calls)
         return finished(heard)
+
+
+class GenaiArray(Genai):
+    """Its API's other form of a stream, one JSON array, which no SDK asks for; each of whose elements the SDK reads."""
+
+    name = "gemini-array"
+
+    def ask(self, model: str, question: Question, request_id: str) -> Heard:
+        assert question.stream
+        answer = httpx.post(
+            f"{self.url}/v1beta/models/{model}:streamGenerateContent",
+            json={"contents": [{"role": "user", "parts": [{"text": question.text}]}]},
+            headers={"x-request-id": request_id, "x-goog-api-key": KEY},
+            timeout=TIMEOUT,
+        )
+        answer.raise_for_status()
+        assert answer.headers["content-type"].startswith("application/json")
+        return self.folded(parse_answer(orjson.dumps(chunk)) for chunk in answer.json())
 
 
 class Boto3(Caller):
@@ -313,6 +333,8 @@ class Boto3(Caller):
 
 
 class Cohere(Caller):
+    """The plan that stands in place of text where tools are called counts as text."""
+
     name, dialect = "cohere", "cohere_chat"
 
     def __init__(self, url: str) -> None:
@@ -342,7 +364,7 @@ class Cohere(Caller):
                 heard.text += getattr(part, "text", "") or ""
                 heard.thoughts += getattr(part, "thinking", "") or ""
             heard.calls = [(c.function.name, arguments_of(c.function.arguments)) for c in answer.message.tool_calls or ()]
-            heard.thoughts += answer.message.tool_plan or ""
+            heard.text += answer.message.tool_plan or ""
             heard.usage = self._usage(answer.usage)
             heard.finish = self._finish(answer.finish_reason)
             return finished(heard)
@@ -359,7 +381,7 @@ class Cohere(Caller):
                     heard.text += getattr(event.delta.message.content, "text", None) or ""
                     heard.thoughts += getattr(event.delta.message.content, "thinking", None) or ""
                 case "tool-plan-delta":
-                    heard.thoughts += event.delta.message.tool_plan or ""
+                    heard.text += event.delta.message.tool_plan or ""
                 case "tool-call-start":
                     function = event.delta.message.tool_calls.function
                     calls.append((function.name, function.arguments or ""))
@@ -421,8 +443,8 @@ class Ollama(Caller):
         self.sdk._client.close()
 
 
-CALLERS: dict[str, Callable[[str], Caller]] = {c.name: c for c in (OpenAI, Responses, Anthropic, Genai, Boto3, Cohere, Ollama)}
-"""Every caller by the name of its SDK; makes one for a base URL."""
+CALLERS: dict[str, type[Caller]] = {c.name: c for c in (OpenAI, Responses, Anthropic, Genai, Boto3, Cohere, Ollama)}
+"""Every caller by the name of its SDK."""
 
 
 @contextmanager
