@@ -1,13 +1,12 @@
 """`extproc explain`: what would happen to a request, offline: candidates, exclusions, the chain, and each attempt's exact upstream request.
 
 It runs the stages' own code (the route stage, and what the attempt stage builds a request with), so what it prints is what is sent. The credential is
-not known to it and is shown as the header that Envoy will add. Bodies that are not JSON (forms, files) are summarised.
+not known to it: what Envoy will add is shown by the place where Envoy finds it. Bodies that are not JSON (forms, files) are summarised.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import sys
 import time
@@ -15,18 +14,22 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 
 from extproc.commands.arguments import UsageError
+from extproc.commands.fitted import fitted
+from extproc.commands.guess import MODEL, guess_path
 from extproc.core import jsonedit, multipart
 from extproc.core.errors import ApiError
 from extproc.core.exchange import BodyEvent, Continue, HeadersEvent, Immediate, Kind, State
+from extproc.core.losses import meaning
 from extproc.core.plan import NAMESPACE, clusters_of
 from extproc.dialects.catalog import DIALECTS
 from extproc.registry.facts import facts_for
 from extproc.registry.load import load_registry
-from extproc.registry.types import Registry, Target
+from extproc.registry.types import Credential, Registry, Target
 from extproc.routing import chain
 from extproc.routing.health import Health
 from extproc.stages import bodies
@@ -35,35 +38,18 @@ from extproc.stages.services import Services, Snapshots
 from extproc.stages.trial import MEDIA
 from extproc.stages.upstream import UpstreamRequest, build, via_of
 
-_SHOWN = 2000
+_SHOWN = 4000
 """Characters of a body that the text form prints."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("body", metavar="BODY", nargs="?", help="the client's request body; - for standard input; none for a request without one")
     parser.add_argument("--registry", required=True, type=Path, metavar="FILE", help="the registry (YAML)")
-    parser.add_argument("--path", metavar="PATH", help="the path that the client calls (default: guessed from the body)")
+    parser.add_argument("--path", metavar="PATH", help="the path that the client calls (default: guessed from the body, and said)")
     parser.add_argument("--method", default="POST", metavar="METHOD", help="the method that the client uses (default: POST)")
     parser.add_argument("--header", action="append", default=[], metavar="NAME:VALUE", help="a client's header; may be given several times")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="for weights inside a rank and pools of keys (default: 0)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
-
-
-def guess_path(body: Any, headers: Mapping[str, str]) -> str:
-    """Anthropic's Messages API requires max_tokens and has no message role but user, assistant and system, and its SDKs send anthropic-version;
-    everything else is Chat Completions."""
-    if "anthropic-version" in headers:
-        return "/v1/messages"
-    if isinstance(body, dict) and "max_tokens" in body:
-        openai_only = ("frequency_penalty", "n", "response_format", "stream_options", "logprobs", "seed", "stop", "max_completion_tokens")
-        tools = body.get("tools")
-        if isinstance(tools, list) and tools and isinstance(tools[0], dict):
-            return "/v1/messages" if "input_schema" in tools[0] else "/v1/chat/completions"
-        messages = body.get("messages")
-        roles = {str(m.get("role")) for m in messages if isinstance(m, dict)} if isinstance(messages, list) else set()
-        if not roles & {"tool", "developer"} and not any(k in body for k in openai_only) and ("system" in body or "system" not in roles):
-            return "/v1/messages"
-    return "/v1/chat/completions"
 
 
 class RefusedError(Exception):
@@ -91,10 +77,14 @@ def explain(registry: Registry, raw: bytes, path: str | None, headers: Mapping[s
     if "content-type" not in headers and raw.startswith(b"--"):
         # a form says its boundary in its first line
         headers = {**headers, "content-type": f"{multipart.MULTIPART}; boundary={raw[2:74].splitlines()[0].decode('latin-1')}"}
+    guessed = path is None
+    if path is None:
+        path = _guessed(raw, headers)
     route, clusters, own = _routed(services, raw, path, headers, method)
     plan = route.plan
+    said = {"registry": registry.digest, "client_dialect": route.client.name, "method": method, "path": path.partition("?")[0], "guessed": guessed}
     if plan is None:
-        return {"registry": registry.digest, "client_dialect": route.client.name, "answered_here": orjson.Fragment(own)}
+        return said | {"answered_here": orjson.Fragment(own)}
     client = DIALECTS[plan.dialect]
     body = None if plan.path else bodies.read(raw, plan.headers)
 
@@ -104,7 +94,7 @@ def explain(registry: Registry, raw: bytes, path: str | None, headers: Mapping[s
         via = via_of(target, client)
         assert via is not None
         upstream = DIALECTS[via.dialect]
-        shown: dict[str, Any] = {"cluster": cluster, "pair": f"{client.name} -> {via.dialect}"}
+        shown: dict[str, Any] = {"cluster": cluster, "pair": f"{client.name} -> {via.dialect}", "spliced": client.name == via.name}
         try:
             request = build(
                 raw,
@@ -118,9 +108,9 @@ def explain(registry: Registry, raw: bytes, path: str | None, headers: Mapping[s
             )
         except ApiError as error:
             return shown | {"error": f"{error.kind.value}: {error.message}"}
-        return shown | _request(request)
+        return shown | _request(request, cluster)
 
-    said = {"registry": registry.digest, "client_dialect": client.name, "operation": client.operation.value, "method": method}
+    said["operation"] = client.operation.value
     attempts = [{"attempt": n, **entry(cluster)} for n, cluster in enumerate(clusters[: plan.total], 1)]
     if plan.path:
         return said | {"passthrough": clusters[0], "chain": clusters, "attempts_at_most": plan.total, "attempts": attempts}
@@ -155,13 +145,26 @@ def _draws(seed: int) -> Callable[[], float]:
     return random.Random(seed).random  # noqa: S311 - the draw must be repeatable
 
 
-def _routed(services: Services, raw: bytes, path: str | None, headers: Mapping[str, str], method: str) -> tuple[RouteExchange, list[str], bytes]:
+def _guessed(raw: bytes, headers: Mapping[str, str]) -> str:
+    """The path that a body without one is for. Raises `UsageError` where it would hold a model that nobody named."""
+    body: Any
+    try:
+        content_type = headers.get("content-type", "")
+        body = frozenset(p.name for p in multipart.read(raw, content_type).parts) if multipart.MULTIPART in content_type else jsonedit.load(raw)
+    except ApiError:
+        # the route stage says what is wrong with it
+        body = None
+    path = guess_path(body, headers)
+    if MODEL not in path:
+        return path
+    model = body.get("model") if isinstance(body, dict) else None
+    if not isinstance(model, str) or not model:
+        raise UsageError(f"this looks like a body whose model stands in the path; say it: --path {path.replace(MODEL, 'NAME')}")
+    return path.replace(MODEL, quote(model.removeprefix("models/"), safe=""))
+
+
+def _routed(services: Services, raw: bytes, path: str, headers: Mapping[str, str], method: str) -> tuple[RouteExchange, list[str], bytes]:
     """The route stage's own decision: the exchange that holds the plan, and the chain; for what it answers itself neither, but its answer."""
-    if path is None:
-        try:
-            path = guess_path(jsonedit.load(raw), headers)
-        except ApiError:
-            path = guess_path(None, headers)
     route = RouteExchange(services)
     actions = route.handle(HeadersEvent(Kind.REQUEST_HEADERS, {**headers, ":method": method, ":path": path}, end=not raw))
     if route.state is State.BODY:
@@ -181,13 +184,13 @@ def _message(envelope: Any) -> str:
     return str(error.get("message")) if isinstance(error, dict) else str(error)
 
 
-def _request(request: UpstreamRequest) -> dict[str, Any]:
+def _request(request: UpstreamRequest, cluster: str) -> dict[str, Any]:
     provider = request.target.provider
     return {
         "url": f"{provider.scheme}://{request.authority}{request.path}",
-        "headers": request.headers | _credential(request.target),
+        "headers": request.headers | _credential(request.target, cluster),
         "body": _body(request.body, request.headers.get("content-type", "")),
-        "losses": [{"code": loss.code, "detail": loss.detail} for loss in request.losses],
+        "losses": [{"code": loss.code, "meaning": meaning(loss.code), "detail": loss.detail} for loss in request.losses],
     }
 
 
@@ -207,51 +210,67 @@ def _body(raw: bytes, content_type: str) -> Any:
     return orjson.Fragment(raw)
 
 
-def _credential(target: Target) -> dict[str, str]:
-    kind, credentials = target.provider.kind, target.provider.credentials
-    if not any(c.file or c.env for c in credentials):
+def _credential(target: Target, cluster: str) -> dict[str, str]:
+    """The header that Envoy adds: where its key comes from, never the key."""
+    provider, name = target.provider, cluster.partition("@")[2]
+    credential = next((c for c in provider.credentials if c.name == name), Credential())
+    kind = provider.kind
+    if credential.aws is not None:
+        found = f"the keys in {credential.aws.file}" if credential.aws.file else "AWS's default chain of credentials"
+        return {"authorization": f"AWS4-HMAC-SHA256 <Envoy signs for {kind.signs} in {provider.region}, with {found}>"}
+    if credential.token is not None:
+        who = {"google": "Google", "entra": "Microsoft Entra ID"}.get(credential.token.issuer, credential.token.issuer)
+        return {"authorization": f"Bearer <access token of {who}, kept fresh by `extproc tokens`, injected by Envoy>"}
+    if credential.file is None and credential.env is None:
         return {}
-    return {kind.auth_header: f"{kind.auth_prefix}<injected by Envoy>"}
+    return {kind.auth_header: f"{kind.auth_prefix}<the key in {credential.file or credential.env}, injected by Envoy>"}
 
 
 def text_of(report: Mapping[str, Any]) -> str:
     """The explanation for a person."""
+    lines = [f"{report['method']} {report['path']}{'  (guessed from the body; --path names another)' if report['guessed'] else ''}"]
     if "answered_here" in report:
-        return f"answered here, in {report['client_dialect']}:\n{_shown(report['answered_here'])}"
+        return "\n".join((*lines, f"answered here, in {report['client_dialect']}:", fitted(orjson.dumps(report["answered_here"]), _SHOWN)))
     if "passthrough" in report:
-        lines = [f"passed on as it is to {report['passthrough']} (once; again only if no connection can be made)"]
+        lines.append(f"passed on as it is to {report['passthrough']} (once; again only if no connection can be made)")
     else:
         how = f"{'stream' if report['stream'] else 'unary'}, commit {report['commit']}{', strict' if report['strict'] else ''}"
-        lines = [
+        lines += [
             f"{report['asked']!r} in {report['client_dialect']} -> model {report['model']!r} ({how})",
             f"needs       {', '.join(report['needs']) or 'nothing special'}",
             f"candidates  {', '.join(report['candidates'])}",
         ]
         lines += [f"excluded    {e['cluster']}: {e['code']} ({e['why']})" for e in report["excluded"]]
-        lines.append(f"chain       {' -> '.join(report['chain'])} (at most {report['attempts_at_most']} attempts)")
+        lines.append(
+            f"chain       {' -> '.join(report['chain'])} (at most {report['attempts_at_most']} attempt{'s' * (report['attempts_at_most'] != 1)})"
+        )
     shown: dict[str, int] = {}
     for attempt in report["attempts"]:
         first = shown.setdefault(attempt["cluster"], attempt["attempt"])
-        if first != attempt["attempt"]:
+        if first == attempt["attempt"]:
+            lines += ["", *_attempt(attempt, report["method"])]
+        elif "passthrough" not in report:
             lines += ["", f"attempt {attempt['attempt']}   {attempt['cluster']}   the same as attempt {first}"]
-            continue
-        lines += ["", f"attempt {attempt['attempt']}   {attempt['cluster']}   {attempt['pair']}"]
-        if "error" in attempt:
-            lines.append(f"  {attempt['error']}")
-            continue
-        lines.append(f"  {report['method']} {attempt['url']}")
-        lines += [f"  {name}: {value}" for name, value in attempt["headers"].items()]
-        if attempt["body"] is not None:
-            lines += ["", *(f"  {line}" for line in _shown(attempt["body"]).splitlines())]
-        lines += [f"  loss {loss['code']}{': ' + loss['detail'] if loss['detail'] else ''}" for loss in attempt["losses"]]
     return "\n".join(lines)
 
 
-def _shown(value: Any) -> str:
-    """JSON for a person, cut to `_SHOWN`."""
-    # the standard library's, because it keeps numbers of any size
-    text = json.dumps(json.loads(orjson.dumps(value)), indent=2, ensure_ascii=False)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}\n… {len(text) - _SHOWN} more characters; --json prints all"
+def _attempt(attempt: Mapping[str, Any], method: str) -> list[str]:
+    lines = [f"attempt {attempt['attempt']}   {attempt['cluster']}   {attempt['pair']}"]
+    if "error" in attempt:
+        return [*lines, f"  cannot be sent: {attempt['error']}"]
+    losses = attempt["losses"]
+    lines[0] += (
+        f"   {len(losses) or 'no'} {'loss' if len(losses) == 1 else 'losses'}{', the same format: edited in place' if attempt['spliced'] else ''}"
+    )
+    width = max((len(loss["code"]) for loss in losses), default=0)
+    lines += [f"  loss {loss['code']:<{width}}  {loss['meaning']}{' [' + loss['detail'] + ']' if loss['detail'] else ''}" for loss in losses]
+    lines.append(f"  {method} {attempt['url']}")
+    lines += [f"  {name}: {value}" for name, value in attempt["headers"].items()]
+    if not any("Envoy" in value for value in attempt["headers"].values()):
+        lines.append("  (the provider has no `credential`: no key is sent)")
+    if attempt["body"] is not None:
+        lines += ["", *(f"  {line}" for line in fitted(orjson.dumps(attempt["body"]), _SHOWN).splitlines())]
+    return lines
 
 
 def headers_of(given: Sequence[str]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import random
 import sys
 from pathlib import Path
@@ -10,8 +11,13 @@ from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from extproc.commands.explain import explain, guess_path
+from extproc.commands.arguments import UsageError
+from extproc.commands.explain import explain
+from extproc.commands.fitted import fitted
+from extproc.commands.guess import guess_path
 from extproc.core.exchange import Continue
 from extproc.registry.load import load_registry
 from extproc.registry.types import Registry
@@ -19,6 +25,7 @@ from tests.commands.files import run, write
 from tests.stages.world import Journey, World, of_type, request_body
 
 HELLO = [{"role": "user", "content": "hello"}]
+GOLDEN = Path(__file__).parents[1] / "golden" / "requests"
 IMAGE = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}}]}]
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {"x": {"type": "integer"}}}}}
 
@@ -129,9 +136,9 @@ def test_keys_are_not_known_and_not_shown(registry: Registry, monkeypatch: pytes
     monkeypatch.setenv("CLAUDE_KEY", "the-key-itself")
     report = explained(registry, chat(), authorization="Bearer the client's", x_api_key="the client's")
     shown = {a["cluster"]: a["headers"] for a in report["attempts"]}
-    assert shown["gpt@k1"]["authorization"] == "Bearer <injected by Envoy>"
-    assert shown["sonnet"]["x-api-key"] == "<injected by Envoy>"
-    assert shown["flash"]["x-goog-api-key"] == "<injected by Envoy>"
+    assert shown["gpt@k1"]["authorization"] == "Bearer <the key in OPENAI_KEY_1, injected by Envoy>"
+    assert shown["sonnet"]["x-api-key"] == "<the key in CLAUDE_KEY, injected by Envoy>"
+    assert shown["flash"]["x-goog-api-key"] == "<the key in GOOGLE_KEY, injected by Envoy>"
     assert "authorization" not in shown["llama"], "this provider gets no key"
     assert "the-key-itself" not in str(report)
     assert "the client's" not in str(report)
@@ -156,12 +163,17 @@ def test_a_wildcard_target_gets_the_clients_model(registry: Registry) -> None:
     assert (report["model"], report["attempts"][0]["body"]["model"]) == ("gpt-*", "gpt-4o-mini")
 
 
+GEMINI, CONVERSE = "/v1beta/models/{model}:", "/model/{model}/converse"
+CALLED = {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": {"x": 1}}}]}
+
+
 @pytest.mark.parametrize(
     ("body", "headers", "path"),
     [
         ({"messages": HELLO}, {}, "/v1/chat/completions"),
         ({"messages": HELLO, "max_tokens": 5}, {}, "/v1/messages"),
         ({"messages": HELLO}, {"anthropic-version": "2023-06-01"}, "/v1/messages"),
+        ({"messages": HELLO, "max_tokens": 5, "thinking": {"type": "adaptive"}}, {}, "/v1/messages"),
         ({"messages": [{"role": "system", "content": "x"}, *HELLO], "max_tokens": 5}, {}, "/v1/chat/completions"),
         ({"messages": HELLO, "max_tokens": 5, "stop": ["x"]}, {}, "/v1/chat/completions"),
         ({"messages": HELLO, "max_tokens": 5, "tools": [TOOL]}, {}, "/v1/chat/completions"),
@@ -169,10 +181,116 @@ def test_a_wildcard_target_gets_the_clients_model(registry: Registry) -> None:
         ({"messages": 7, "max_tokens": 5}, {}, "/v1/messages"),
         ({"messages": [{"role": ["x"]}], "max_tokens": 5}, {}, "/v1/messages"),
         (["not", "an", "object"], {}, "/v1/chat/completions"),
+        (None, {}, "/v1/chat/completions"),
+        ({"model": "m", "input": "hello", "instructions": "be brief"}, {}, "/v1/responses"),
+        ({"model": "m", "input": HELLO}, {}, "/v1/responses"),
+        ({"model": "m", "input": "hello"}, {}, "/v1/responses"),
+        ({"contents": [{"parts": [{"text": "x"}]}]}, {}, GEMINI + "generateContent"),
+        ({"content": {"parts": [{"text": "x"}]}}, {}, GEMINI + "embedContent"),
+        ({"requests": []}, {}, GEMINI + "batchEmbedContents"),
+        ({"instances": [{"content": "x"}]}, {}, GEMINI + "predict"),
+        ({"messages": [{"role": "user", "content": [{"text": "x"}]}]}, {}, CONVERSE),
+        ({"messages": [], "inferenceConfig": {}}, {}, CONVERSE),
+        ({"model": "m", "messages": HELLO, "k": 3}, {}, "/v2/chat"),
+        ({"model": "m", "messages": HELLO, "documents": ["x"]}, {}, "/v2/chat"),
+        ({"model": "m", "messages": HELLO, "options": {"seed": 1}}, {}, "/api/chat"),
+        ({"model": "m", "messages": [*HELLO, CALLED]}, {}, "/api/chat"),
+        ({"model": "m", "messages": [{"tool_calls": [7, {"function": None}]}]}, {}, "/v1/chat/completions"),
+        ({"model": "m", "prompt": "x", "options": {}}, {}, "/api/generate"),
+        ({"model": "m", "prompt": "x"}, {}, "/v1/completions"),
+        ({"model": "gpt-image-1", "prompt": "x"}, {}, "/v1/images/generations"),
+        ({"model": "m", "input": ["a", "b"]}, {}, "/v1/embeddings"),
+        ({"model": "m", "input": "a", "dimensions": 8}, {}, "/v1/embeddings"),
+        ({"model": "text-embedding-3-small", "input": "a"}, {}, "/v1/embeddings"),
+        ({"model": "m", "input": ["a"], "keep_alive": 1}, {}, "/api/embed"),
+        ({"model": "m", "texts": ["a"], "input_type": "classification"}, {}, "/v2/embed"),
+        ({"model": "m", "query": "a", "documents": ["b"]}, {}, "/v2/rerank"),
+        ({"model": "m", "input": "a", "voice": "alloy"}, {}, "/v1/audio/speech"),
+        ({"model": "omni-moderation-latest", "input": "a"}, {}, "/v1/moderations"),
+        (frozenset({"file", "model"}), {}, "/v1/audio/transcriptions"),
+        (frozenset({"image[]", "model"}), {}, "/v1/images/edits"),
+        (frozenset({"file", "purpose"}), {}, "/v1/files"),
     ],
 )
 def test_the_guess_of_the_path(body: Any, headers: dict[str, str], path: str) -> None:
     assert guess_path(body, headers) == path
+
+
+@pytest.mark.parametrize(
+    ("dialect", "path"),
+    [
+        ("openai_chat", "/v1/chat/completions"),
+        ("openai_responses", "/v1/responses"),
+        ("anthropic_messages", "/v1/messages"),
+        ("gemini", GEMINI + "generateContent"),
+        ("bedrock_converse", CONVERSE),
+        ("cohere_chat", "/v2/chat"),
+        ("ollama_chat", "/api/chat"),
+    ],
+)
+def test_a_body_with_everything_is_known_by_its_members(dialect: str, path: str) -> None:
+    body = orjson.loads((GOLDEN / dialect / "full.json").read_bytes())
+    assert guess_path(body.get("body", body), {}) == path
+
+
+def test_a_model_that_stands_in_the_path_must_be_named(registry: Registry) -> None:
+    body = orjson.dumps({"messages": [{"role": "user", "content": [{"text": "x"}]}]})
+    with pytest.raises(UsageError, match="--path /model/NAME/converse"):
+        explained(registry, body)
+    report = explained(registry, orjson.dumps({"model": "models/chat", "contents": [{"parts": [{"text": "x"}]}]}))
+    assert (report["asked"], report["client_dialect"], report["guessed"]) == ("chat", "gemini", True)
+
+
+def test_a_form_without_a_path(registry: Registry) -> None:
+    assert explained(registry, FORM)["operation"] == "transcription"
+
+
+CLOUDS = """\
+version: 1
+providers:
+  aws: {kind: bedrock, region: eu-central-1, credential: {aws: default}}
+  aws-file: {kind: bedrock, region: us-east-1, credential: {aws: {file: /secrets/aws}}}
+  gcp: {kind: vertex, project: acme-prod, location: europe-west4, credential: {google: default}}
+  azure: {kind: azure-openai, url: "https://x.openai.azure.com", credential: {entra: workload-identity}}
+  pool: {kind: azure-openai, url: "https://y.openai.azure.com", credentials: {a: {file: /secrets/a}, b: {file: /secrets/b}}}
+targets:
+  nova: {provider: aws, model: "amazon.nova-pro-v1:0"}
+  nova-file: {provider: aws-file, model: "amazon.nova-pro-v1:0"}
+  flash: {provider: gcp, model: gemini-2.5-flash}
+  gpt: {provider: azure, model: gpt-4o, deployment: d}
+  gpt-pool: {provider: pool, model: gpt-4o, deployment: d}
+models:
+  chat: {targets: [nova, nova-file, flash, gpt, gpt-pool], attempts: {total: 6}}
+"""
+
+
+def test_how_each_cloud_gets_its_credential(tmp_path: Path) -> None:
+    shown = {a["cluster"]: a["headers"] for a in explained(load_registry(write(tmp_path, CLOUDS)), chat())["attempts"]}
+    aws = "AWS4-HMAC-SHA256 <Envoy signs for bedrock in "
+    assert shown["nova"]["authorization"] == aws + "eu-central-1, with AWS's default chain of credentials>"
+    assert shown["nova-file"]["authorization"] == aws + "us-east-1, with the keys in /secrets/aws>"
+    assert shown["flash"]["authorization"] == "Bearer <access token of Google, kept fresh by `extproc tokens`, injected by Envoy>"
+    assert shown["gpt"]["authorization"] == "Bearer <access token of Microsoft Entra ID, kept fresh by `extproc tokens`, injected by Envoy>"
+    assert shown["gpt-pool@a"]["api-key"] == "<the key in /secrets/a, injected by Envoy>"
+    assert shown["gpt-pool@b"]["api-key"] == "<the key in /secrets/b, injected by Envoy>"
+
+
+# JSON for people
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=200), lambda v: st.lists(v) | st.dictionaries(st.text(), v)))
+def test_fitted_json_is_the_same_json(value: Any) -> None:
+    text = fitted(json.dumps(value).encode(), 10**9)
+    assert json.loads(text) == value
+
+
+def test_fitted_json_keeps_numbers_and_lines_short() -> None:
+    raw = b'{"a":' + b"9" * 5000 + b',"b":1.10000000000000000000001,"c":[' + b",".join([b'{"d":[1,2,3]}'] * 30) + b"]}"
+    lines = fitted(raw, 10**9).splitlines()
+    assert lines[1] == '  "a": ' + "9" * 5000 + ","
+    assert lines[2] == '  "b": 1.10000000000000000000001,'
+    assert lines[4] == '    {"d": [1, 2, 3]},'
+    assert fitted(raw, 100).splitlines()[-1] == f"… cut: {len(raw):,} bytes in all; --json prints them"
 
 
 # the command line
@@ -182,27 +300,37 @@ def test_text_for_a_person(file: Path, tmp_path: Path, capsys: pytest.CaptureFix
     (tmp_path / "body.json").write_bytes(chat(messages=IMAGE, logprobs=True, seed=12).replace(b":12", b":12345678901234567890123"))
     code, out, err = run(capsys, "explain", "--registry", file, "--seed", "1", tmp_path / "body.json")
     assert (code, err) == (0, "")
-    assert out.splitlines()[0] == "'chat' in openai_chat -> model 'chat' (unary, commit first_token)"
+    assert out.splitlines()[:2] == [
+        "POST /v1/chat/completions  (guessed from the body; --path names another)",
+        "'chat' in openai_chat -> model 'chat' (unary, commit first_token)",
+    ]
     for line in (
         "needs       vision",
         "candidates  gpt@k1, gpt@k2, sonnet, flash, llama",
         "excluded    llama: lacks:vision (openai_chat at local cannot carry: vision)",
         "chain       gpt@k1 -> sonnet -> flash -> gpt@k2 (at most 4 attempts)",
-        "attempt 2   sonnet   openai_chat -> anthropic_messages",
+        "attempt 1   gpt@k1   openai_chat -> openai_chat   no losses, the same format: edited in place",
+        "attempt 2   sonnet   openai_chat -> anthropic_messages   3 losses",
+        "  loss defaulted:max_tokens  the format requires a limit: the most that the model writes [the format requires a limit]",
         "  POST https://api.anthropic.com/v1/messages",
-        "  x-api-key: <injected by Envoy>",
+        "  x-api-key: <the key in CLAUDE_KEY, injected by Envoy>",
         '    "seed": 12345678901234567890123',
     ):
         assert line in [known.rstrip(",") for known in out.splitlines()], line
-    assert "  loss dropped:logprobs" in out
+    assert "  loss dropped:logprobs      the parameter logprobs: the target has none, or refuses it here" in out
 
 
 def test_a_long_body_is_cut_in_text_and_whole_in_json(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = "x" * 50_000
     (tmp_path / "body.json").write_bytes(chat("small", messages=[{"role": "user", "content": text}]))
     _, out, _ = run(capsys, "explain", "--registry", file, tmp_path / "body.json")
-    assert "more characters; --json prints all" in out
-    assert len(out) < 4000
+    assert "49,760 more" in out
+    assert len(out) < 2000
+    (tmp_path / "body.json").write_bytes(chat("small", messages=HELLO * 2000))
+    _, out, _ = run(capsys, "explain", "--registry", file, tmp_path / "body.json")
+    assert "bytes in all; --json prints them" in out
+    assert len(out) < 6000
+    (tmp_path / "body.json").write_bytes(chat("small", messages=[{"role": "user", "content": text}]))
     code, out, _ = run(capsys, "explain", "--registry", file, "--json", tmp_path / "body.json")
     assert code == 0
     assert orjson.loads(out)["attempts"][0]["body"]["messages"][0]["content"] == text
@@ -303,7 +431,7 @@ def test_what_is_passed_on(passing: Registry, file: Path, tmp_path: Path, capsys
     assert first["headers"]["accept"] == "*/*"
     code, out, _ = run(capsys, "explain", "--registry", file, "--method", "DELETE", "--path", "/v1/files/f-1")
     assert code == 0
-    assert out.splitlines()[0] == "passed on as it is to gpt@k2 (once; again only if no connection can be made)"
+    assert out.splitlines()[:2] == ["DELETE /v1/files/f-1", "passed on as it is to gpt@k2 (once; again only if no connection can be made)"]
     assert "  DELETE https://api.openai.com/v1/files/f-1" in out
     (tmp_path / "file.bin").write_bytes(b"\x00\xff")
     code, out, _ = run(capsys, "explain", "--registry", file, "--path", "/v1/files", "--header", "content-type: x/y", tmp_path / "file.bin")
@@ -314,7 +442,7 @@ def test_what_is_passed_on(passing: Registry, file: Path, tmp_path: Path, capsys
 def test_what_is_answered_here(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "explain", "--registry", file, "--method", "GET", "--path", "/v1beta/models/chat")
     assert code == 0
-    assert out.startswith("answered here, in gemini:")
+    assert out.startswith("GET /v1beta/models/chat\nanswered here, in gemini:\n")
     assert "models/chat" in out
 
 
