@@ -1,4 +1,4 @@
-"""`extproc simulate`: three simulated providers on loopback ports, to try things by hand and to point a registry at."""
+"""`extproc simulate`: simulated providers on loopback ports, to try things by hand and to point a registry at."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import signal
 import sys
 import textwrap
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import orjson
 
@@ -16,26 +17,67 @@ from extproc.simulator.received import Received
 from extproc.simulator.server import Simulator
 
 DESCRIPTION = (
-    "Starts simulated providers that speak the OpenAI, Anthropic and Gemini APIs on this machine: streams, tool calls, structured output, "
-    "thinking, the providers' own errors and request validation. Any key is accepted. Answers name the simulator and echo the question; a tool "
-    "is called when the question names it."
+    "Starts simulated providers on this machine: streams, tool calls, structured output, thinking, embeddings, the providers' own errors and "
+    "request validation. Any key is accepted. Answers name the simulator and echo the question; a tool is called when the question names it."
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Provider:
+    """`dialect` as in `SITES`, the usual `port`, the `path` of the base URL, a `model`, what a registry adds (`more`), and `serves` for the help."""
+
+    dialect: str
+    port: int
+    path: str
+    model: str
+    serves: str
+    credential: str = "{env: SIM_KEY}"
+    more: str = ""
+
+
 _PROVIDERS = {
-    "openai": ("openai_chat", 8101, "/v1", "gpt-4o"),
-    "anthropic": ("anthropic_messages", 8102, "/v1", "claude-sonnet-4-5"),
-    "gemini": ("gemini", 8103, "/v1beta", "gemini-2.5-flash"),
+    "openai": _Provider(
+        "openai_chat",
+        8101,
+        "/v1",
+        "gpt-4o",
+        "Chat Completions, Responses, embeddings, rerank (Jina's), completions, images, speech, transcription, moderations; Azure's paths",
+    ),
+    "anthropic": _Provider("anthropic_messages", 8102, "/v1", "claude-sonnet-4-5", "Messages, count_tokens"),
+    "gemini": _Provider(
+        "gemini",
+        8103,
+        "/v1beta",
+        "gemini-2.5-flash",
+        "generateContent, embedContent, countTokens; below Vertex AI's paths these, predict, and Claude by rawPredict",
+    ),
+    "bedrock": _Provider(
+        "bedrock_converse",
+        8104,
+        "",
+        "anthropic.claude-sonnet-4-5-20250929-v1:0",
+        "Converse, InvokeModel for Claude, CountTokens; requests must be signed",
+        "{aws: default}",
+        ", region: us-east-1",
+    ),
+    "cohere": _Provider("cohere_chat", 8105, "", "command-a-03-2025", "chat, embed, rerank, version 2"),
+    "ollama": _Provider("ollama_chat", 8106, "", "llama3.2", "chat, generate, embed, tags", "none"),
 }
-"""By kind in the registry: dialect, default port, path of the base URL, a model."""
+"""By kind in the registry."""
 
 
 def epilog() -> str:
-    """The part of the help behind the options: faults and how to set them."""
+    """The part of the help behind the options: what is served, faults and how to set them."""
     width = max(len(k.value) for k in MEANING) + 2
     lines = "\n".join(
         textwrap.fill(f"  {kind.value:<{width}}{text}", 100, subsequent_indent=" " * (width + 2), break_on_hyphens=False)
         for kind, text in MEANING.items()
     )
+    apis = "\n".join(
+        textwrap.fill(f"  {name:<11}{p.serves}", 100, subsequent_indent=" " * 13, break_on_hyphens=False) for name, p in _PROVIDERS.items()
+    )
     return (
+        f"providers, and what each serves:\n{apis}\n\n"
         "faults, while it runs (the same on each port):\n"
         '  curl -d \'{"kind":"status","status":429,"retry_after":2,"times":3}\' http://127.0.0.1:8101/_sim/fault\n'
         "  curl -X DELETE http://127.0.0.1:8101/_sim/fault\n"
@@ -51,9 +93,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = textwrap.fill(DESCRIPTION, 100)
     parser.epilog = epilog()
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    for name, (_, port, _, _) in _PROVIDERS.items():
+    for name, provider in _PROVIDERS.items():
+        usual = provider.port
         parser.add_argument(
-            f"--{name}", type=_port, default=port, metavar="PORT", help=f"port of the {name} simulator; 0 takes a free one (default: {port})"
+            f"--{name}", type=_port, default=usual, metavar="PORT", help=f"port of the {name} simulator; 0 takes a free one (default: {usual})"
         )
     parser.add_argument("--only", action="append", choices=list(_PROVIDERS), help="start only this one; may be repeated")
     parser.add_argument("--tokens-per-second", type=_positive, metavar="N", help="pace of streams (default: all at once)")
@@ -145,10 +188,12 @@ def log_line(name: str, record: Received) -> str:
 def snippet(simulators: dict[str, Simulator]) -> str:
     """Registry YAML that uses the simulators: one model that falls back through all of them."""
     lines = ["version: 1", "providers:"]
-    lines += [f'  sim-{n}: {{kind: {n}, url: "{s.url}{_PROVIDERS[n][2]}", credential: {{env: SIM_KEY}}}}' for n, s in simulators.items()]
-    lines += ["targets:"]
-    lines += [f"  {n}: {{provider: sim-{n}, model: {_PROVIDERS[n][3]}}}" for n in simulators]
-    lines += ["models:", "  chat:", "    aliases: [gpt-4o, claude-sonnet-4-5]", f"    targets: [{', '.join(simulators)}]"]
+    targets = ["targets:"]
+    for name, simulator in simulators.items():
+        p = _PROVIDERS[name]
+        lines.append(f'  sim-{name}: {{kind: {name}, url: "{simulator.url}{p.path}", credential: {p.credential}{p.more}}}')
+        targets.append(f'  {name}: {{provider: sim-{name}, model: "{p.model}"}}')
+    lines += [*targets, "models:", "  chat:", "    aliases: [gpt-4o, claude-sonnet-4-5]", f"    targets: [{', '.join(simulators)}]"]
     return "\n".join(lines)
 
 
@@ -159,12 +204,12 @@ async def _run(args: argparse.Namespace) -> int:
         loop.add_signal_handler(number, stop.set)
     simulators: dict[str, Simulator] = {}
     try:
-        for name, (dialect, _, _, _) in _PROVIDERS.items():
+        for name, provider in _PROVIDERS.items():
             if args.only and name not in args.only:
                 continue
             simulator = Simulator(
                 f"sim-{name}",
-                dialect,
+                provider.dialect,
                 getattr(args, name),
                 words=args.words,
                 tokens_per_second=args.tokens_per_second,
@@ -194,6 +239,6 @@ async def _run(args: argparse.Namespace) -> int:
 def _announce(simulators: dict[str, Simulator]) -> None:
     for name, simulator in simulators.items():
         _out(f"{name:<9} {simulator.url}")
-    _out(f"\nA registry that uses them (SIM_KEY may be anything):\n\n{snippet(simulators)}\n")
+    _out(f"\nA registry that uses them (SIM_KEY and, for Bedrock, the keys of AWS may be anything):\n\n{snippet(simulators)}\n")
     first = next(iter(simulators.values()))
     _out(f"Faults: curl {first.url}/_sim/fault shows the kinds; POST sets one. Stop with Ctrl-C.\n")

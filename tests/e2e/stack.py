@@ -202,8 +202,10 @@ def running_stack(
     *,
     max_body: int = 64 * MIB,
     options: Options | None = None,
+    files: Mapping[str, str] | None = None,
 ) -> Iterator[Stack]:
-    """Everything up, and down again. `registry_text` makes the registry from the simulators and the directory with the key files."""
+    """Everything up, and down again. `registry_text` makes the registry from the simulators and the directory with the key files. `files` are those
+    that hold more than the bare key, by provider."""
     thread = LoopThread()
     lines, spans = Lines(), Spans()
     seen: list[tuple[str, str]] = []
@@ -219,7 +221,7 @@ def running_stack(
         stack.callback(thread.close)
         directory = stack.enter_context(short_directory())
         sims = stack.enter_context(running_simulators(thread, dialects, keys))
-        write_keys(directory, keys)
+        write_keys(directory, {**keys, **(files or {})})
         registry: Registry = parse_registry(registry_text(sims, directory).encode(), "registry.yaml")
         receiver = OtlpReceiver(spans.take)
         port = thread.do(receiver.start())

@@ -150,6 +150,8 @@ def test_help_names_every_fault():
     text = parsed()[0].format_help()
     for kind in FaultKind:
         assert re.search(rf"^  {kind.value} ", text, re.MULTILINE)
+    for name in ("openai", "anthropic", "gemini", "bedrock", "cohere", "ollama"):
+        assert re.search(rf"^  {name} +\w", text, re.MULTILINE)
     assert "--tokens-per-second" in text
 
 
@@ -174,7 +176,8 @@ sys.exit(command.run(parser.parse_args()))
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_command_serves_logs_and_stops(number):
-    ports = ["--openai", "0", "--anthropic", "0", "--gemini", "0"]
+    names = ["openai", "anthropic", "gemini", "bedrock", "cohere", "ollama"]
+    ports = [word for name in names for word in (f"--{name}", "0")]
     fault = ["--fault", 'openai={"kind":"status","status":503,"times":1}']
     root = Path(__file__).resolve().parents[2]
     process = subprocess.Popen([sys.executable, "-c", RUN, *ports, *fault], stdout=subprocess.PIPE, text=True, cwd=root, env=os.environ)
@@ -187,10 +190,10 @@ def test_the_command_serves_logs_and_stops(number):
             assert line, text
             text += line
         urls = dict(re.findall(r"^(\w+) +(http://\S+)$", text, re.MULTILINE))
-        assert set(urls) == {"openai", "anthropic", "gemini"}
+        assert list(urls) == names
         registry = yaml.safe_load(text[text.index("version: 1") : text.index("\nFaults:")])
         assert registry["providers"]["sim-gemini"] == {"kind": "gemini", "url": urls["gemini"] + "/v1beta", "credential": {"env": "SIM_KEY"}}
-        assert registry["models"]["chat"]["targets"] == ["openai", "anthropic", "gemini"]
+        assert registry["models"]["chat"]["targets"] == names
         got = [httpx.post(urls["openai"] + "/v1/chat/completions", json=CHAT, headers=HEADERS).status_code for _ in range(2)]
         assert got == [503, 200]
         assert process.stdout.readline() == "\n"

@@ -18,7 +18,8 @@ from extproc.simulator.bedrock.host import BedrockHost
 from extproc.simulator.bedrock.messages import bad
 from extproc.simulator.wire import JSON, Answer, Ask, Call, Rejected, Reply, Stamp, Stream
 
-_VERSION = "bedrock-2023-05-31"
+_VERSIONS = ("bedrock-2023-05-31", "2026-10-21")
+"""Its own name of the first version, and Anthropic's of a later one, as the anthropic SDK sends them."""
 
 
 class BedrockInvokeWire(BedrockHost):
@@ -36,7 +37,7 @@ class BedrockInvokeWire(BedrockHost):
     def read(self, call: Call, body: JSON, headers: Mapping[str, str]) -> Ask:  # noqa: ARG002
         if "anthropic." not in call.model:
             raise bad("Malformed input request, please reformat your input and try again.")
-        if body.get("anthropic_version") != _VERSION:
+        if body.get("anthropic_version") not in _VERSIONS:
             raise bad("anthropic_version: Field required" if "anthropic_version" not in body else "Invalid API version")
         for name in ("model", "stream"):
             if name in body:
@@ -46,7 +47,7 @@ class BedrockInvokeWire(BedrockHost):
             raise bad("anthropic_beta: Input should be a valid list")
         inner = {k: v for k, v in body.items() if k not in ("anthropic_version", "anthropic_beta")}
         inner |= {"model": call.model, "stream": call.stream}
-        return read(inner, {"anthropic-beta": ",".join(betas)} if betas else {})
+        return read(inner, {"anthropic-beta": ",".join(betas), "anthropic-version": body["anthropic_version"].removeprefix("bedrock-")})
 
     def unary(self, ask: Ask, reply: Reply, stamp: Stamp) -> bytes:
         return self._inner.unary(ask, reply, stamp)

@@ -15,7 +15,8 @@ from extproc.simulator.anthropic.wire import AnthropicWire
 from extproc.simulator.gemini.host import GeminiHost
 from extproc.simulator.wire import JSON, Answer, Ask, Call, Headers, Rejected, Stamp
 
-_VERSION = "vertex-2023-10-16"
+_VERSIONS = ("vertex-2023-10-16", "2026-10-21")
+"""Google's name of the first version, and Anthropic's of a later one, as the anthropic SDK sends them."""
 _GOOGLES = frozenset({401, 403, 404, 429, 503})
 """Statuses that the platform answers itself."""
 
@@ -42,13 +43,14 @@ class VertexClaudeWire(AnthropicWire):
         return call.model
 
     def read(self, call: Call, body: JSON, headers: Mapping[str, str]) -> Ask:
-        if body.get("anthropic_version") != _VERSION:
-            raise bad(f'anthropic_version: Input should be "{_VERSION}"' if "anthropic_version" in body else "anthropic_version: Field required")
+        if body.get("anthropic_version") not in _VERSIONS:
+            raise bad(f'anthropic_version: Input should be "{_VERSIONS[0]}"' if "anthropic_version" in body else "anthropic_version: Field required")
         if "model" in body:
             raise bad("model: Extra inputs are not permitted")
         if bool(body.get("stream")) is not call.stream:
             raise bad("stream: must be true for streamRawPredict, and for it alone")
-        return read({k: v for k, v in body.items() if k != "anthropic_version"} | {"model": call.model}, headers)
+        version = body["anthropic_version"].removeprefix("vertex-")
+        return read({k: v for k, v in body.items() if k != "anthropic_version"} | {"model": call.model}, {**headers, "anthropic-version": version})
 
     def headers(self, stamp: Stamp, content_type: str) -> Headers:
         return self._platform.headers(stamp, content_type)
