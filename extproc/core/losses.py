@@ -55,7 +55,7 @@ CODES: dict[str, str] = {
     "coerced:thought_signature": "function calls of another model carry Google's documented stand-in for a signature",
     "coerced:tool_arguments": "tool arguments that are no JSON object were put into one, under `arguments`",
     "coerced:tool_id": "a tool call id that was used twice got a number",
-    "coerced:tool_name": "a tool name in the history holds characters that the target refuses",
+    "coerced:tool_name": "a tool name in an answer holds characters that the client's format has not",
     "coerced:tool_namespace": "the tools of a namespace were sent as functions with its name in front of theirs",
     "coerced:tool_result": "two results of one tool call were joined",
     "coerced:tool_result_empty": "a tool result without content says so in words",

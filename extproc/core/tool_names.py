@@ -11,7 +11,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Sequence
 
-from extproc.core.ir import Block, BlockStart, Event, ToolCall
+from extproc.core.ir import JSON, Block, BlockStart, Event, ToolCall
 
 MAX_NAME = 64
 _FITS = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
@@ -30,6 +30,16 @@ def wire_name(name: str) -> str:
 def misfits(names: Iterable[object]) -> tuple[str, ...]:
     """Those that `wire_name` changes."""
     return tuple(name for name in names if isinstance(name, str) and not _FITS.match(name))
+
+
+def function_names(body: JSON) -> list[object]:
+    """The names of the tools that a request declares as Chat Completions, Cohere and Ollama do, the older `functions` too. Total."""
+    if not isinstance(body, dict):
+        return []
+    tools, functions = body.get("tools"), body.get("functions")
+    found = [tool.get("function") for tool in tools if isinstance(tool, dict)] if isinstance(tools, list) else []
+    found += functions if isinstance(functions, list) else []
+    return [function.get("name") for function in found if isinstance(function, dict)]
 
 
 class Restorer:

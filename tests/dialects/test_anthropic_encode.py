@@ -479,7 +479,7 @@ def test_tools_and_choices() -> None:
     with pytest.raises(BadRequestError):
         encode(HELLO, tool_choice=ToolChoice("required"))
     with pytest.raises(BadRequestError):
-        encode(HELLO, tools=[Tool("a.b")])
+        encode(HELLO, tools=[Tool("")])
     with pytest.raises(UntranslatableError):
         encode(HELLO, tools=[ForeignTool("openai_responses", "web_search", {})])
 

@@ -286,7 +286,7 @@ def test_a_documents_context_goes_before_it() -> None:
         {"messages": [user(Text("q"), ToolResult("c", [Foreign("x", "y", {})]))]},
         {"tools": [ForeignTool("openai_chat", "web_search", {})]},
         {"tools": [Tool("")]},
-        {"tools": [Tool("x" * 129)]},
+        {"tools": [Tool("9" * 129)]},
     ],
 )
 def test_what_cannot_be_carried_is_refused(members: dict[str, Any]) -> None:

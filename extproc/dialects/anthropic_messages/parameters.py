@@ -8,8 +8,6 @@ Source: https://platform.claude.com/docs/en/build-with-claude/extended-thinking 
 
 from __future__ import annotations
 
-import re
-
 from extproc.core import claude
 from extproc.core.closed_schema import closed
 from extproc.core.dialect import Facts
@@ -18,10 +16,9 @@ from extproc.core.ir import JSON, ForeignTool, Reasoning, Request, Tool
 from extproc.core.losses import Losses
 from extproc.dialects.anthropic_messages.blocks import encode_text
 from extproc.dialects.anthropic_messages.turns import continues_signed
-from extproc.dialects.anthropic_messages.wire import NAME, cache_control
+from extproc.dialects.anthropic_messages.wire import NAME, cache_control, tool_name
 
 DEFAULT_MAX_TOKENS = 4096
-_TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 _JSON_ONLY = "Respond with a single valid JSON object and nothing else: no prose, no code fence."
 _NEUTRAL: dict[str, tuple[JSON, ...]] = {
     "n": (1,),
@@ -77,8 +74,8 @@ def _max_tokens(request: Request, facts: Facts, losses: Losses) -> int:
 
 
 def _tool(tool: Tool, losses: Losses) -> JSON:
-    if not _TOOL_NAME.fullmatch(tool.name):
-        raise BadRequestError("a tool's name must have 1 to 128 letters, digits, underscores or hyphens", param="tools")
+    if not tool.name:
+        raise BadRequestError("a tool must have a name", param="tools")
     schema = tool.parameters
     if schema is None:
         schema = {"type": "object", "properties": {}}
@@ -87,7 +84,7 @@ def _tool(tool: Tool, losses: Losses) -> JSON:
     elif schema.get("type") != "object":
         losses.add("coerced:tool_schema", "a tool's input is always an object")
         schema = {**schema, "type": "object"}
-    out: dict[str, JSON] = {"name": tool.name}
+    out: dict[str, JSON] = {"name": tool_name(tool.name)}
     if tool.description is not None:
         out["description"] = tool.description
     out["input_schema"] = schema
@@ -123,7 +120,7 @@ def _tools(request: Request, out: dict[str, JSON], losses: Losses) -> None:
     mode = "auto" if choice is None else choice.mode
     wanted: dict[str, JSON] = {"type": "any" if mode == "required" else mode}
     if mode == "tool" and choice is not None:
-        wanted["name"] = choice.name
+        wanted["name"] = tool_name(choice.name or "")
     if request.parallel_tool_calls is False and mode != "none":
         wanted["disable_parallel_tool_use"] = True
     out["tool_choice"] = wanted
@@ -159,7 +156,7 @@ def _knobs(request: Request, out: dict[str, JSON], losses: Losses) -> None:
             raise UntranslatableError("the Messages format gives one answer per request", param="n")
         if name == "modalities" and isinstance(value, list) and ("audio" in value or "image" in value):
             raise UntranslatableError("the Messages format answers in text only", param="modalities")
-        if name == "service_tier" and value in _TIERS:
+        if name == "service_tier" and isinstance(value, str) and value in _TIERS:
             out["service_tier"] = _TIERS[value]
         elif name == "service_tier" and value == "priority":
             losses.add("coerced:service_tier", "priority capacity is used where the account has it")

@@ -14,7 +14,6 @@ client's mistake and answered as such.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -24,12 +23,11 @@ from extproc.core.losses import Losses
 from extproc.core.raw_json import arguments
 from extproc.core.tool_ids import ToolIds
 from extproc.dialects.anthropic_messages.blocks import encode_media, encode_text, encode_thinking
-from extproc.dialects.anthropic_messages.wire import NAME, VENDOR, cache_control, safe_id
+from extproc.dialects.anthropic_messages.wire import NAME, VENDOR, cache_control, safe_id, tool_name
 
 _USER, _ASSISTANT = Role.USER, Role.ASSISTANT  # a member looked up on its enumeration costs four times as much
-_TOOL_NAME = re.compile(r"[^a-zA-Z0-9_-]")
 _OPENING = "(The conversation starts with the assistant's message.)"
-_NO_CACHE = frozenset({"thinking", "redacted_thinking"})
+_NO_CACHE = ("thinking", "redacted_thinking")
 """Blocks that take no cache mark."""
 
 
@@ -198,7 +196,7 @@ def _add_text(content: list[JSON], block: Text, losses: Losses, *, own: bool) ->
     if not block.text.strip():
         losses.add("dropped:empty_text", "blank text is refused")
         last = content[-1] if content else None
-        if block.cache is not None and last is not None and last["type"] not in _NO_CACHE:
+        if block.cache is not None and last is not None and last.get("type") not in _NO_CACHE:
             last.setdefault("cache_control", cache_control(block.cache))
         return
     out = encode_text(block.text, block.cache)
@@ -263,10 +261,7 @@ def _tool_use(block: ToolCall, ids: ToolIds, losses: Losses) -> JSON:
         losses.add("coerced:tool_arguments", "arguments that are no JSON object were put into one")
     if block.opaque is not None and block.opaque.vendor != VENDOR:
         losses.add("signature:foreign", f"a tool call's signature by {block.opaque.vendor[:64]} stays out")
-    name = _TOOL_NAME.sub("_", block.name) or "_"
-    if name != block.name:
-        losses.add("coerced:tool_name", "a tool name in the history holds characters that are refused")
-    out: dict[str, JSON] = {"type": "tool_use", "id": ids.call(block.id, losses), "name": name, "input": given}
+    out: dict[str, JSON] = {"type": "tool_use", "id": ids.call(block.id, losses), "name": tool_name(block.name), "input": given}
     if block.cache is not None:
         out["cache_control"] = cache_control(block.cache)
     return out
@@ -275,7 +270,7 @@ def _tool_use(block: ToolCall, ids: ToolIds, losses: Losses) -> JSON:
 def _trim_end(content: list[JSON], losses: Losses) -> None:
     """A prefill that ends in white space is refused."""
     last = content[-1] if content else None
-    if last is None or last["type"] != "text":
+    if last is None or last.get("type") != "text":
         return
     trimmed = last["text"].rstrip()
     if trimmed != last["text"]:

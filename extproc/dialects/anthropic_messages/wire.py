@@ -14,12 +14,14 @@ import re
 
 from extproc.core import carrier
 from extproc.core.ir import JSON, Opaque
+from extproc.core.tool_names import wire_name
 
 NAME = "anthropic_messages"
 VENDOR = "anthropic"
 DEFAULT_VERSION = "2023-06-01"
 
 _ID_ESCAPE = "llm1id_"
+_TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 _SAFE_ID = re.compile(r"[a-zA-Z0-9_-]+")
 
 
@@ -31,6 +33,11 @@ def signature(opaque: Opaque | None) -> str:
 def opaque(slot: object) -> Opaque | None:
     """The inverse of `signature`."""
     return carrier.from_slot(slot, VENDOR)
+
+
+def tool_name(name: str) -> str:
+    """`name` as Anthropic takes it: twice as long as in most formats, or in the form that fits every one."""
+    return name if _TOOL_NAME.fullmatch(name) else wire_name(name)
 
 
 def safe_id(call_id: str) -> str:
@@ -57,7 +64,7 @@ def cache_mark(block: JSON) -> str | None:
     if not isinstance(control, dict):
         return None
     ttl = control.get("ttl")
-    return ttl if ttl in {"5m", "1h"} else "default"
+    return ttl if ttl in ("5m", "1h") else "default"
 
 
 def cache_control(mark: str) -> dict[str, str]:

@@ -13,6 +13,7 @@ from extproc.core.errors import ApiError
 from extproc.core.ir import JSON, Loss, Request, Response
 from extproc.core.observe import DecodingObserver
 from extproc.core.operation import Operation
+from extproc.core.tool_names import function_names, misfits
 from extproc.dialects.cohere_chat import errors
 from extproc.dialects.cohere_chat.needs import needs
 from extproc.dialects.cohere_chat.request_decode import decode_request
@@ -36,8 +37,8 @@ class CohereChat:
     def needs(self, body: JSON) -> frozenset[str]:
         return needs(body)
 
-    def wishes(self, body: JSON) -> Wishes:  # noqa: ARG002 - the format has one form
-        return Wishes()
+    def wishes(self, body: JSON) -> Wishes:
+        return Wishes(tool_names=misfits(function_names(body)))
 
     def decode_request(self, body: JSON, ask: Ask = NO_ASK) -> Request:  # noqa: ARG002 - everything is in the body
         return decode_request(body)

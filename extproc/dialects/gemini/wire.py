@@ -17,6 +17,7 @@ import orjson
 from extproc.core.errors import ApiError, BadRequestError, UntranslatableError
 from extproc.core.ir import JSON, Audio, Document, FinishReason, Image, Source, Video
 from extproc.core.losses import Losses
+from extproc.core.tool_names import wire_name
 from extproc.core.usage import Usage
 
 NAME = "gemini"
@@ -129,11 +130,14 @@ _ESCAPE = re.compile(r"\.([0-9a-f]{1,6})\.")
 
 
 def function_name(name: str) -> str:
-    """`name` as Gemini allows it. Raises `UntranslatableError` when it is empty or too long to be mapped reversibly."""
+    """`name` as Gemini allows it: written out reversibly, or in the form that fits every format where that is too long. Raises
+    `UntranslatableError` where neither will do: it is empty, or both long and begun with a digit."""
     if _NAME.fullmatch(name) and not name.startswith(_ESCAPED):
         return name
     escaped = _ESCAPED + _UNSAFE.sub(lambda m: f".{ord(m.group()):x}.", name)
-    if not name or len(escaped) > 128:
+    if len(escaped) > 128:
+        escaped = wire_name(name)
+    if not name or not _NAME.fullmatch(escaped):
         raise UntranslatableError("a tool name cannot be expressed in Gemini's alphabet and length", param="tools")
     return escaped
 

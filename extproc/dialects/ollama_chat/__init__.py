@@ -16,6 +16,7 @@ from extproc.core.ir import JSON, Loss, Request, Response
 from extproc.core.losses import Losses
 from extproc.core.observe import DecodingObserver
 from extproc.core.operation import Operation
+from extproc.core.tool_names import function_names, misfits
 from extproc.dialects.ollama_chat import errors, needs, request_decode, request_encode, response, wire
 from extproc.dialects.ollama_chat.stream import OllamaStreamDecoder, OllamaStreamEncoder
 
@@ -32,8 +33,8 @@ class OllamaChat:
     def needs(self, body: JSON) -> frozenset[str]:
         return needs.needs(body)
 
-    def wishes(self, body: JSON) -> Wishes:  # noqa: ARG002 - usage always comes
-        return Wishes()
+    def wishes(self, body: JSON) -> Wishes:
+        return Wishes(tool_names=misfits(function_names(body)))
 
     def decode_request(self, body: JSON, ask: Ask = NO_ASK) -> Request:
         request = request_decode.decode_request(body)

@@ -13,6 +13,7 @@ from extproc.core.dialect import NO_ASK, Ask, Encoded, Facts, Reply, Wishes
 from extproc.core.errors import ApiError
 from extproc.core.ir import JSON, Loss, Request, Response
 from extproc.core.operation import Operation
+from extproc.core.tool_names import function_names, misfits
 from extproc.dialects.openai_chat import needs, request_decode, request_encode, response, splice
 from extproc.dialects.openai_chat.content import MISTRAL, NAME
 from extproc.dialects.openai_chat.errors import encode_stream_error
@@ -34,7 +35,7 @@ class OpenAIChat:
         return needs.needs(body)
 
     def wishes(self, body: JSON) -> Wishes:
-        return Wishes(request_decode.wants_usage(body), request_decode.wants_functions(body))
+        return Wishes(request_decode.wants_usage(body), request_decode.wants_functions(body), tool_names=misfits(function_names(body)))
 
     def decode_request(self, body: JSON, ask: Ask = NO_ASK) -> Request:  # noqa: ARG002 - everything is in the body
         return request_decode.decode_request(body)

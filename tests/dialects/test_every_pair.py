@@ -1,0 +1,112 @@
+"""What must hold between every two chat dialects, looked at pair by pair."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from extproc.core.dialect import Ask, Reply
+from extproc.core.ir import JSON
+from extproc.core.operation import Operation
+from extproc.dialects.catalog import DIALECTS
+from extproc.stages import pipes, upstream
+from tests.golden.matrix import CLIENTS, TARGETS
+from tests.validators.requests import REQUESTS
+
+SCHEMA = {"type": "object", "properties": {}}
+USER = {"role": "user", "content": "q"}
+
+
+def request(client: str, tool: str = "") -> dict[str, Any]:
+    """The least that a client of the dialect says, with one tool where it has a name."""
+    body: dict[str, Any]
+    match client:
+        case "gemini":
+            body = {"contents": [{"role": "user", "parts": [{"text": "q"}]}]}
+            return body | ({"tools": [{"functionDeclarations": [{"name": tool, "parametersJsonSchema": SCHEMA}]}]} if tool else {})
+        case "bedrock_converse":
+            body = {"messages": [{"role": "user", "content": [{"text": "q"}]}]}
+            return body | ({"toolConfig": {"tools": [{"toolSpec": {"name": tool, "inputSchema": {"json": SCHEMA}}}]}} if tool else {})
+        case "openai_responses":
+            body = {"model": "m", "input": "q"}
+            return body | ({"tools": [{"type": "function", "name": tool, "parameters": SCHEMA, "strict": False}]} if tool else {})
+        case "anthropic_messages":
+            body = {"model": "m", "max_tokens": 9000, "messages": [USER]}
+            return body | ({"tools": [{"name": tool, "input_schema": SCHEMA}]} if tool else {})
+    body = {"model": "m", "messages": [USER]}
+    return body | ({"tools": [{"type": "function", "function": {"name": tool, "parameters": SCHEMA}}]} if tool else {})
+
+
+def call(source: str, name: str) -> dict[str, Any]:
+    """A provider's answer that calls the tool `name`."""
+    function = {"id": "c_1", "type": "function", "function": {"name": name, "arguments": "{}"}}
+    match source:
+        case "gemini":
+            return {"candidates": [{"content": {"role": "model", "parts": [{"functionCall": {"name": name, "args": {}}}]}, "finishReason": "STOP"}]}
+        case "bedrock_converse":
+            content: JSON = [{"toolUse": {"toolUseId": "c_1", "name": name, "input": {}}}]
+            return {"output": {"message": {"role": "assistant", "content": content}}, "stopReason": "tool_use"}
+        case "openai_responses":
+            output = [{"type": "function_call", "id": "fc_1", "call_id": "c_1", "name": name, "arguments": "{}"}]
+            return {"id": "r", "object": "response", "status": "completed", "model": "x", "output": output}
+        case "anthropic_messages":
+            content = [{"type": "tool_use", "id": "c_1", "name": name, "input": {}}]
+            return {"id": "m", "type": "message", "role": "assistant", "model": "x", "content": content, "stop_reason": "tool_use"}
+        case "cohere_chat":
+            return {"id": "c", "finish_reason": "TOOL_CALL", "message": {"role": "assistant", "tool_calls": [function]}}
+        case "ollama_chat":
+            return {"model": "x", "message": {"role": "assistant", "content": "", "tool_calls": [function]}, "done": True, "done_reason": "stop"}
+    return {"id": "c", "model": "x", "choices": [{"index": 0, "message": {"tool_calls": [function]}, "finish_reason": "tool_calls"}]}
+
+
+def encoded(client: str, to: str, body: dict[str, Any], *, model: str = "m") -> tuple[dict[str, Any], set[str]]:
+    """(what the target gets, the codes of the losses)."""
+    target = TARGETS[to]
+    via = target.upstream(Operation.CHAT, client)
+    assert via is not None
+    raw = orjson.dumps(body)
+    built = upstream.encode(raw, orjson.loads(raw), DIALECTS[client], DIALECTS[via.dialect], target.facts, Ask(model))
+    REQUESTS[via.dialect](built.body)
+    return orjson.loads(built.body), {loss.code for loss in built.losses}
+
+
+def strings(value: JSON) -> list[str]:
+    if isinstance(value, dict):
+        return [text for member in value.values() for text in strings(member)]
+    if isinstance(value, list):
+        return [text for item in value for text in strings(item)]
+    return [value] if isinstance(value, str) else []
+
+
+def declared(body: JSON) -> str:
+    """The name of the one tool of an upstream request."""
+    tools = body["toolConfig"]["tools"] if "toolConfig" in body else body["tools"]
+    if "functionDeclarations" in tools[0]:
+        tools = tools[0]["functionDeclarations"]
+    tool = tools[0].get("toolSpec") or tools[0].get("function") or tools[0]
+    return str(tool["name"])
+
+
+PAIRS = [(client, to) for client in CLIENTS for to in CLIENTS if client != to]
+
+
+@pytest.mark.parametrize(("client", "to"), PAIRS)
+@pytest.mark.parametrize("name", ["files.read", "n" * 100, "mcp server/files: read " * 8])
+def test_point_13_a_tool_that_is_renamed_is_called_by_its_own_name(client: str, to: str, name: str) -> None:
+    body = request(client, name)
+    sent, _ = encoded(client, to, body)
+    dialect = DIALECTS[client]
+    reply = Reply("id", 1, "shown", tool_names=dialect.wishes(body).tool_names)
+    raw, _, _ = pipes.translate_whole(orjson.dumps(call(to, declared(sent))), dialect, DIALECTS[to], reply, stream=False)
+    if client == "bedrock_converse":
+        # the format has no longer names, nor other letters: nobody can have sent this one
+        return
+    assert name in strings(orjson.loads(raw))
+
+
+@pytest.mark.parametrize("body", [None, [], {}, {"tools": {}}, {"tools": [1, {"function": []}, {"function": {"name": 1}}], "functions": 7}])
+def test_the_names_of_a_broken_body(body: Any) -> None:
+    for client in CLIENTS:
+        assert DIALECTS[client].wishes(body).tool_names == ()
