@@ -211,6 +211,15 @@ def test_tools_in_items_are_tools_of_the_request() -> None:
     assert called(echo["tools"]) == {"functions__exec": Called("exec", "functions", True), "functions__f": Called("f", "functions")}
 
 
+def test_the_search_that_codex_adds_unasked_keeps_nobody_from_serving() -> None:
+    spare = {"type": "web_search", "external_web_access": False}
+    request = decode([USER], tools=[FUNCTION, spare])
+    assert [t.name for t in request.tools if isinstance(t, Tool)] == ["f"]
+    assert codes(request) == {"dropped:web_search"}
+    assert DIALECT.needs({"tools": [FUNCTION, spare]}) == {Need.TOOLS}
+    assert Need.SERVER_TOOLS in DIALECT.needs({"tools": [spare | {"external_web_access": True}]})
+
+
 def test_tools_that_are_added_later() -> None:
     newer = FUNCTION | {"description": "newer"}
     added = {"type": "additional_tools", "role": "developer", "tools": [newer, {"type": "web_search"}]}

@@ -6,7 +6,7 @@ from extproc.core.dialect import Need
 from extproc.core.ir import JSON
 from extproc.dialects.openai_responses.content import PLAIN
 from extproc.dialects.openai_responses.items_decode import CALLS, OUTPUTS, is_message
-from extproc.dialects.openai_responses.tools import ADDITIONAL, is_own, listed
+from extproc.dialects.openai_responses.tools import ADDITIONAL, is_own, is_spare, listed
 
 CARRIES = frozenset(
     {
@@ -47,7 +47,8 @@ def needs(body: JSON) -> frozenset[str]:
     if isinstance(last, dict) and is_message(last) and last.get("role") == "assistant":
         found.add(Need.PREFILL)
     for tool in listed(body):
-        found.add(Need.TOOLS if is_own(tool) else Need.SERVER_TOOLS)
+        if not is_spare(tool):
+            found.add(Need.TOOLS if is_own(tool) else Need.SERVER_TOOLS)
     choice = body.get("tool_choice")
     if isinstance(choice, dict) and choice.get("type") not in ("function", "custom", "allowed_tools"):
         found.add(Need.SERVER_TOOLS)

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import hashlib
 
-import orjson
-
 from extproc.core import openai_models as models
 from extproc.core.dialect import Encoded, Facts
 from extproc.core.errors import UntranslatableError
 from extproc.core.ir import JSON, ForeignTool, OutputFormat, Reasoning, Request, Tool, ToolChoice
 from extproc.core.losses import Losses
+from extproc.core.raw_json import dumps
 from extproc.core.tool_names import wire_name
 from extproc.dialects.openai_responses.items_encode import encode_items
 from extproc.dialects.openai_responses.request_decode import ENCRYPTED, KNOBS
@@ -55,7 +54,7 @@ def encode_request(request: Request, facts: Facts) -> Encoded:
         body["stream"] = True
     for name in request.extra:
         losses.member(name, "")
-    return Encoded(orjson.dumps(body), PATH, losses=losses)
+    return Encoded(dumps(body), PATH, losses=losses)
 
 
 def _tools(body: dict[str, JSON], request: Request, facts: Facts, losses: Losses) -> None:
@@ -111,7 +110,7 @@ def _text(request: Request, facts: Facts, losses: Losses) -> dict[str, JSON]:
     if request.output is not None:
         text["format"] = _format(request.output, facts)
     verbosity = request.knobs.get("verbosity")
-    if facts.vendor == "openai" and verbosity in _VERBOSITIES:
+    if facts.vendor == "openai" and isinstance(verbosity, str) and verbosity in _VERBOSITIES:
         text["verbosity"] = verbosity
     elif verbosity is not None:
         losses.add("dropped:verbosity")
@@ -209,7 +208,7 @@ def _knobs(body: dict[str, JSON], request: Request, facts: Facts, losses: Losses
 def _fits(name: str, value: JSON) -> bool:
     """Does a knob that dialects share have the value that this one takes?"""
     if name == "service_tier":
-        return value in _TIERS
+        return isinstance(value, str) and value in _TIERS
     if name == "metadata":
         return isinstance(value, dict) and len(value) <= 16 and all(isinstance(v, str) for v in value.values())
     return True

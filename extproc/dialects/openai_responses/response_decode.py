@@ -12,6 +12,7 @@ from extproc.core.errors import ApiError, UpstreamFormatError
 from extproc.core.ir import JSON, Block, Foreign, Image, Refusal, Response, Source, Text, ToolCall
 from extproc.core.losses import Losses
 from extproc.core.openai_errors import decode_error_object
+from extproc.core.unix_time import unix_time
 from extproc.dialects.openai_responses.tools import custom_arguments, flat_name
 from extproc.dialects.openai_responses.usage import decode_finish, decode_usage
 from extproc.dialects.openai_responses.wire import NAME, minted_id, thinking_of
@@ -71,7 +72,7 @@ def head(answer: dict[str, JSON]) -> tuple[str, str, int | None]:
     return (
         ident if isinstance(ident, str) else "",
         model if isinstance(model, str) else "",
-        int(created) if isinstance(created, int | float) else None,
+        unix_time(created),
     )
 
 

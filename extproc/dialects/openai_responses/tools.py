@@ -79,6 +79,12 @@ def listed(body: JSON) -> list[JSON]:
     return [tool for holder in (body, *added) if isinstance(holder.get("tools"), list) for tool in holder["tools"]]
 
 
+def is_spare(tool: JSON) -> bool:
+    """Is it the search that Codex puts beside its own tools for models that it does not know, and that may not even reach the web? Its user has not asked for
+    it, and with it no other vendor could serve Codex at all."""
+    return isinstance(tool, dict) and tool.get("type") == "web_search" and tool.get("external_web_access") is False
+
+
 def own_names(body: JSON) -> list[JSON]:
     """The names of the application's own tools outside namespaces. Total."""
     return [tool.get("name") for tool in listed(body) if isinstance(tool, dict) and is_own(tool)]
@@ -106,7 +112,9 @@ def decode_tools(raw: list[JSON], losses: Losses, at: str = "tools") -> list[Too
     for i, tool in enumerate(raw):
         if not isinstance(tool, dict):
             raise BadRequestError("a tool must be an object", param=f"{at}[{i}]")
-        if not is_own(tool):
+        if is_spare(tool):
+            losses.add("dropped:web_search", "a search that may not reach the web")
+        elif not is_own(tool):
             tools.append(ForeignTool(NAME, str(tool.get("type")), tool))
         elif tool.get("type") == "namespace":
             losses.unknown("tools[]", tool, _NAMESPACE)
