@@ -108,6 +108,7 @@ CODES: dict[str, str] = {
     "dropped:block": "a block that cannot be part of an answer",
     "dropped:choices": "all answers but the first of several",
     "dropped:citations": "citations in another format's shape, or streamed",
+    "dropped:web_search": "a search that its client adds unasked and that may not reach the web (Codex)",
     "dropped:usage_details": "counts of cached or reasoning tokens; the totals are there",
     "dropped:content": "content behind the finish reason",
     "dropped:delta": "a piece of no open block, or of a kind that is not known",

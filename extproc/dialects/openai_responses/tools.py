@@ -80,8 +80,10 @@ def listed(body: JSON) -> list[JSON]:
 
 
 def is_spare(tool: JSON) -> bool:
-    """Is it the search that Codex puts beside its own tools for models that it does not know, and that may not even reach the web? Its user has not asked for
-    it, and with it no other vendor could serve Codex at all."""
+    """Is it the search that Codex puts beside its own tools for models that it does not know, and that may not even reach the web?
+
+    Its user has not asked for it, and with it no other vendor could serve Codex at all.
+    """
     return isinstance(tool, dict) and tool.get("type") == "web_search" and tool.get("external_web_access") is False
 
 
