@@ -185,10 +185,11 @@ def _message(envelope: Any) -> str:
 
 
 def _request(request: UpstreamRequest, cluster: str) -> dict[str, Any]:
-    provider = request.target.provider
+    provider, credential = request.target.provider, _credential(request.target, cluster)
     return {
         "url": f"{provider.scheme}://{request.authority}{request.path}",
-        "headers": request.headers | _credential(request.target, cluster),
+        "headers": request.headers | credential,
+        "credential": next(iter(credential), None),
         "body": _body(request.body, request.headers.get("content-type", "")),
         "losses": [{"code": loss.code, "meaning": meaning(loss.code), "detail": loss.detail} for loss in request.losses],
     }
@@ -248,25 +249,25 @@ def text_of(report: Mapping[str, Any]) -> str:
     for attempt in report["attempts"]:
         first = shown.setdefault(attempt["cluster"], attempt["attempt"])
         if first == attempt["attempt"]:
-            lines += ["", *_attempt(attempt, report["method"])]
+            lines += ["", *_attempt(attempt, report["method"], passed="passthrough" in report)]
         elif "passthrough" not in report:
             lines += ["", f"attempt {attempt['attempt']}   {attempt['cluster']}   the same as attempt {first}"]
     return "\n".join(lines)
 
 
-def _attempt(attempt: Mapping[str, Any], method: str) -> list[str]:
-    lines = [f"attempt {attempt['attempt']}   {attempt['cluster']}   {attempt['pair']}"]
+def _attempt(attempt: Mapping[str, Any], method: str, *, passed: bool) -> list[str]:
+    lines = [f"attempt {attempt['attempt']}   {attempt['cluster']}{'' if passed else '   ' + attempt['pair']}"]
     if "error" in attempt:
         return [*lines, f"  cannot be sent: {attempt['error']}"]
     losses = attempt["losses"]
-    lines[0] += (
-        f"   {len(losses) or 'no'} {'loss' if len(losses) == 1 else 'losses'}{', the same format: edited in place' if attempt['spliced'] else ''}"
-    )
+    if not passed:
+        lines[0] += f"   {len(losses) or 'no'} {'loss' if len(losses) == 1 else 'losses'}"
+        lines[0] += ", the same format: edited in place" if attempt["spliced"] else ""
     width = max((len(loss["code"]) for loss in losses), default=0)
     lines += [f"  loss {loss['code']:<{width}}  {loss['meaning']}{' [' + loss['detail'] + ']' if loss['detail'] else ''}" for loss in losses]
     lines.append(f"  {method} {attempt['url']}")
     lines += [f"  {name}: {value}" for name, value in attempt["headers"].items()]
-    if not any("Envoy" in value for value in attempt["headers"].values()):
+    if not attempt["credential"]:
         lines.append("  (the provider has no `credential`: no key is sent)")
     if attempt["body"] is not None:
         lines += ["", *(f"  {line}" for line in fitted(orjson.dumps(attempt["body"]), _SHOWN).splitlines())]
@@ -286,6 +287,8 @@ def headers_of(given: Sequence[str]) -> dict[str, str]:
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.body is None and args.path is None:
+        raise UsageError("a BODY is required, or the --path of a request without one")
     registry = load_registry(args.registry)
     raw = b"" if args.body is None else sys.stdin.buffer.read() if args.body == "-" else Path(args.body).read_bytes()
     try:

@@ -375,6 +375,9 @@ def test_wrong_arguments(file: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     code, _, err = run(capsys, "explain", "--registry", file, "--header", "no colon", tmp_path / "body.json")
     assert code == 2
     assert "--header no colon: expected NAME:VALUE" in err
+    code, _, err = run(capsys, "explain", "--registry", file)
+    assert code == 2
+    assert "a BODY is required, or the --path of a request without one" in err
     code, _, err = run(capsys, "explain", "--registry", file, tmp_path / "absent.json")
     assert code == 1
     assert "absent.json: No such file" in err

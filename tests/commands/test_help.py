@@ -43,7 +43,7 @@ def test_the_list_of_commands(capsys: pytest.CaptureFixture[str]) -> None:
         (["demo", "--port", "70000"], "a number from 0 to 65535"),
         (["demo", "--pause", "-1"], "seconds, from 0 to 3600"),
         (["demo", "--nice"], "unrecognized arguments: --nice"),
-        (["explain", "--registry", "r.yaml"], "required: BODY.json"),
+        (["explain", "body.json"], "required: --registry"),
     ],
 )
 def test_wrong_usage_is_2(line: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
