@@ -119,13 +119,13 @@ def _taken(source: str, field: Field, kind: ProviderKind | None) -> bool:
     if kind is None or takes(kind):
         return True
     others = ", ".join(k.name for k in KINDS.values() if takes(k))
-    field.fail(f"the kind {kind.name} takes no such credential; these do: {others}", f"credential: {' or '.join(_possible(kind))}")
+    field.fail(f"the kind {kind.name} takes no such credential; these do: {others}", f"here: {' or '.join(_possible(kind))}")
     return False
 
 
 def _aws(field: Field, directory: str) -> AwsSource | None:
-    if isinstance(field.node, Scalar):
-        return AwsSource() if field.choice(("default",)) is not None else None
+    if isinstance(field.node, Scalar) and field.node.text == "default":
+        return AwsSource()
     record = field.record(("file", "profile"), hints=HINTS, wanted="default, or {file: /path, profile: name}")
     file = record.need("file", "/secrets/aws-credentials") if record else None
     path = _file(file, directory) if file else None
@@ -140,8 +140,8 @@ def _aws(field: Field, directory: str) -> AwsSource | None:
 
 
 def _google(field: Field, scope: str, directory: str) -> TokenSource | None:
-    if isinstance(field.node, Scalar):
-        return TokenSource("google", scope) if field.choice(("default",)) is not None else None
+    if isinstance(field.node, Scalar) and field.node.text == "default":
+        return TokenSource("google", scope)
     wanted = "default, or {file: /path} of a service account or of workload identity"
     record = field.record(("file", "scope"), hints=HINTS, wanted=wanted)
     file = record.need("file", "/secrets/google.json") if record else None

@@ -20,6 +20,15 @@ from extproc.registry.yaml_marks import Scalar
 
 LATER_KINDS = frozenset({"ai21", "replicate", "watsonx"})
 """Endpoints with a dialect of their own, which this version does not speak."""
+USUAL_NAMES = {
+    **dict.fromkeys(("aws", "amazon", "amazon-bedrock", "aws-bedrock"), "bedrock"),
+    **dict.fromkeys(("google", "google-ai", "google-genai", "googleai"), "gemini, or vertex for Google Cloud"),
+    **dict.fromkeys(("gcp", "google-vertex", "vertexai", "vertex_ai"), "vertex"),
+    "claude": "anthropic",
+    "grok": "xai",
+    "llamacpp": "llama.cpp",
+}
+"""What people call a kind that has another name here."""
 HINTS = {
     **dict.fromkeys(("api_key", "apikey", "api-key", "key", "token", "secret", "password"), KEY_ADVICE),
     **dict.fromkeys(("base_url", "api_base", "endpoint", "host"), "use url"),
@@ -30,6 +39,8 @@ HINTS = {
 }
 PLACES = ("region", "project", "location")
 """What a kind's `url` may hold in braces."""
+_MISTAKEN = {"region": "location", "location": "region"}
+"""Two clouds' words for the same."""
 KNOWN = ("kind", "url", *PLACES, "api_version", "credential", "credentials", "data_stays_in", "quirks", "envoy")
 DIALECT_PATHS = ("/chat/completions", "/completions", "/messages", "/responses", "/embeddings", "/models")
 
@@ -109,7 +120,8 @@ def _kind(record: Record) -> ProviderKind | None:
     if name.lower() in LATER_KINDS:
         field.fail(f"the provider kind {shown(name)} is not supported by this version yet", f"supported: {', '.join(KINDS)}")
     else:
-        guess = field.problems.did_you_mean(name, (*KINDS, *ALIASES))
+        usual = USUAL_NAMES.get(name.lower())
+        guess = f"use {usual}" if usual else field.problems.did_you_mean(name, (*KINDS, *ALIASES))
         advice = f"known: {', '.join(KINDS)}; any other server with OpenAI's API is openai-compatible with its url"
         field.fail(f"no provider kind {shown(name)}", guess or advice)
     return None
@@ -118,22 +130,26 @@ def _kind(record: Record) -> ProviderKind | None:
 def _places(record: Record, kind: ProviderKind | None) -> dict[str, str]:
     """Those of `PLACES` that are written and good. Reports those that the kind needs, and those that would say nothing."""
     out: dict[str, str] = {}
+    needed = set(PLACES) if kind is None else _needed(record, kind)
     for name in PLACES:
         field = record.get(name)
         pattern, wanted = _PLACE[name]
         value = field.text(wanted) if field else None
         if field is None or value is None:
             continue
-        if not pattern.match(value):
+        if name in needed and not pattern.match(value):
             field.fail(f"{shown(value)} is not {wanted}")
         out[name] = value
     if kind is None:
         return out
-    needed = _needed(record, kind)
     for name in PLACES:
-        field = record.get(name)
+        field, other = record.get(name), _MISTAKEN.get(name, "") if record.get("url") is None else ""
         if name in needed and field is None:
+            if other not in needed and record.get(other) is not None:
+                continue
             record.field.fail(f"the kind {kind.name} needs `{name}`", f"{_PLACE[name][1]}")
+        elif name not in needed and field is not None and other in needed and record.get(other) is None:
+            field.fail(f"is not what the kind {kind.name} calls it", f"use {other}: {_PLACE[other][1]}")
         elif name not in needed and field is not None:
             advice = "where data stays is data_stays_in" if name != "project" else None
             if name in _templates(kind.url or ""):
@@ -276,7 +292,7 @@ def _quirks(field: Field | None) -> frozenset[str]:
         if quirk is None:
             continue
         if quirk not in QUIRKS:
-            item.fail(f"no quirk {shown(quirk)}; known: {', '.join(QUIRKS)}", item.problems.did_you_mean(quirk, QUIRKS))
+            item.fail(f"no quirk {shown(quirk)}", item.problems.did_you_mean(quirk, QUIRKS) or f"known: {', '.join(QUIRKS)}")
         found.add(quirk)
     return frozenset(found)
 

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from datetime import date
 
 from extproc.core.dialect import Facts, Need
+from extproc.core.operation import Operation
 from extproc.core.usage import Price
+from extproc.providers.kinds import KINDS
 from extproc.providers.vendors import LACKS
 from extproc.registry.credentials import check_name
 from extproc.registry.endpoints import read_envoy
@@ -99,6 +101,10 @@ def _target(name: str, field: Field, providers: Mapping[str, Provider | None] | 
     if not target.upstreams:
         field.fail(f"the kind {provider.kind.name} serves no model {shown(model)}", "name the provider's model" if model == "*" else None)
         return None
+    chats = [s.api for s in provider.kind.speaks if s.operation is Operation.CHAT and s.api and s.serves(model)]
+    if api and chats and api not in chats and (written := record.get("api")):
+        written.fail(f"the model {shown(model)} is not reached by the api {api}", f"use {' or '.join(chats)}, or leave api out")
+        return None
     return target
 
 
@@ -135,7 +141,10 @@ def _api(field: Field | None, provider: Provider | None) -> str | None:
     if field is None or value is None or provider is None:
         return value
     known = sorted({s.api for s in provider.kind.speaks if s.api is not None})
-    if value not in known:
+    later = next((s.since for s in KINDS[provider.kind.name].speaks if s.api == value and s.since), None)
+    if value not in known and later is not None:
+        field.fail(f"the provider's api_version {provider.api_version} has no api {shown(value)}", f"from {later} on, or without an api_version")
+    elif value not in known:
         of = f"; it has: {', '.join(known)}" if known else " to choose from"
         field.fail(f"the kind {provider.kind.name} has no api {shown(value)}{of}", field.problems.did_you_mean(value, known))
     return value
@@ -165,7 +174,7 @@ def _capabilities(field: Field | None) -> dict[str, bool]:
         if need not in NEEDS:
             guess = value.problems.did_you_mean(need, NEEDS)
             if field is not None:
-                field.key_fail(need, f"no capability {shown(need)}; known: {', '.join(NEEDS)}", guess)
+                field.key_fail(need, f"no capability {shown(need)}", guess or f"known: {', '.join(NEEDS)}")
             continue
         present = value.boolean()
         if present is not None:

@@ -104,7 +104,7 @@ EXPECTED = """\
 27: providers.local.data_stays_in[0]: "no" is a boolean to YAML 1.1 and a word to YAML 1.2
 27: providers.local.data_stays_in[1]: "EU" is no region
 27: providers.local.data_stays_in[3]: "eu" is listed twice
-28: providers.local.quirks[0]: no quirk "max_token"; known:
+28: providers.local.quirks[0]: no quirk "max_token" (did you mean "max_tokens"?)
 29: providers.bedrock: has no credential, and the kind bedrock serves nobody without one
 30: providers.web.url: must start with https:// or http://
 34: targets.ext_proc: "ext_proc" is the name of a cluster in Envoy's own configuration
@@ -112,7 +112,7 @@ EXPECTED = """\
 35: targets."a@b".provider: no provider named "oky"
 35: targets."a@b".model: "gpt-*" is no model name
 38: targets.broken.model: must be the provider's name for a model, is "4.1"
-39: targets.broken.capabilities.visoin: no capability "visoin"
+39: targets.broken.capabilities.visoin: no capability "visoin" (did you mean "vision"?)
 39: targets.broken.capabilities.tools: must be true or false, is "off"
 40: targets.broken.usd_per_million_tokens.input: must be from 0 to 100000 US dollars per million tokens, is -1
 40: targets.broken.usd_per_million_tokens.output: must be a price in US dollars per million tokens, is "free"
