@@ -147,8 +147,8 @@ CLIENTS: list[Client] = [
     Client("Claude Code", "anthropic_messages", _claude_code(), _json("result")),
     Client("Claude Code, claude-sonnet-4-5", "anthropic_messages", _claude_code("--model", "claude-sonnet-4-5"), _json("result")),
     Client("Codex", "openai_responses", _codex(_scripts), _messages),
-    # a model that it does not know: it then offers a web search, which without a sandbox reaches the web and only OpenAI could make
-    Client("Codex, gpt-5.1-codex", "openai_responses", _codex(_commands, "-m", "gpt-5.1-codex", "-c", 'web_search="cached"'), _messages),
+    # a model that it does not know: it then offers a web search, which outside a sandbox only OpenAI could make
+    Client("Codex, gpt-5.1-codex", "openai_responses", _codex(_commands, "-m", "gpt-5.1-codex", "-c", 'web_search="disabled"'), _messages),
     Client("gemini-cli", "gemini", _gemini_cli(), _json("response")),
     Client("gemini-cli, gemini-2.5-pro", "gemini", _gemini_cli("-m", "gemini-2.5-pro"), _json("response")),
     *(
