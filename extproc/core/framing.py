@@ -14,6 +14,8 @@ from extproc.core.errors import UpstreamFormatError
 MAX_EVENT = 32 << 20
 """Bytes. The largest single event seen from a provider is an image of some MB inside one Gemini chunk."""
 
+_LINE = 64
+"""Bytes of memory that a line costs beside its own."""
 _BOM = b"\xef\xbb\xbf"
 _TOO_LARGE = f"one stream event is larger than {MAX_EVENT} bytes"
 
@@ -103,8 +105,8 @@ class SSEParser:
             self._more(b"")
 
     def _more(self, value: bytes) -> None:
-        """One more data line. Its line end counts too: many empty lines are an event that grows."""
-        self._size += len(value) + 1
+        """One more data line. What it costs to keep counts too: many empty lines are an event that grows."""
+        self._size += len(value) + _LINE
         if self._size > MAX_EVENT:
             raise UpstreamFormatError(_TOO_LARGE)
         self._data.append(value)

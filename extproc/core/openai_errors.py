@@ -23,6 +23,7 @@ from extproc.core.ir import JSON
 _MAX_MESSAGE = 2000
 
 _TAG = re.compile(r"<[^>]*>")
+_STATUS = re.compile(r"[45][0-9]{2}")
 _TITLE = re.compile(r"<title>([^<]{1,200})", re.IGNORECASE)
 
 
@@ -33,12 +34,18 @@ def decode_error(status: int, headers: Mapping[str, str], body: bytes) -> ApiErr
         message = f"The provider answered with status {status}."
     if not 400 <= status < 600:
         # an error under a 2xx status stands for its own code, if that is a status
-        status = int(code) if code is not None and code.isdigit() and 400 <= int(code) < 600 else 0
+        status = _status(code)
     error = classify(status, message, code, kind, param)
     if error.kind in (ErrorKind.RATE_LIMITED, ErrorKind.OVERLOADED, ErrorKind.UNAVAILABLE, ErrorKind.QUOTA):
         said = None if headers.keys() & {"retry-after", "retry-after-ms"} else _said_wait(message, body)
         error.retry_after = retry_after(headers) if said is None else said
     return error
+
+
+def _status(code: JSON) -> int:
+    """The status that a code is; 0 for any other."""
+    found = _STATUS.fullmatch(str(code)) if isinstance(code, int | str) else None
+    return int(found[0]) if found is not None else 0
 
 
 def _said_wait(message: str, body: bytes) -> float | None:
@@ -53,9 +60,7 @@ def _said_wait(message: str, body: bytes) -> float | None:
 def decode_error_object(error: JSON) -> ApiError:
     """An error inside a stream or under a 2xx status: the value of its `error` member."""
     raw = error if isinstance(error, dict) else {"message": error}
-    given = raw.get("status_code", raw.get("code"))
-    text = str(given) if isinstance(given, int | str) else ""
-    status = int(text) if text.isdigit() and 400 <= int(text) < 600 else 0
+    status = _status(raw.get("status_code", raw.get("code")))
     message, code, kind, param = _from_object(raw)
     return classify(status, message or "The provider reported an error.", code, kind, param)
 

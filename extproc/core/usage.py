@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+_MOST = 1 << 53
+"""Tokens. No provider counts so many."""
+
 
 @dataclass(slots=True)
 class Usage:
@@ -19,6 +22,18 @@ class Usage:
     cache_read: int = 0
     cache_write: int = 0
     reasoning: int = 0
+
+    def __post_init__(self) -> None:
+        if not (
+            -_MOST < self.input_tokens < _MOST
+            and -_MOST < self.output_tokens < _MOST
+            and -_MOST < self.cache_read < _MOST
+            and -_MOST < self.cache_write < _MOST
+            and -_MOST < self.reasoning < _MOST
+        ):
+            # such counts could not be written: sums of them are larger than JSON's writers take
+            for name in self.__slots__:
+                setattr(self, name, max(-_MOST, min(getattr(self, name), _MOST)))
 
     @property
     def total(self) -> int:

@@ -31,6 +31,7 @@ from extproc.core.errors import BadRequestError, UntranslatableError, UpstreamFo
 from extproc.core.ir import JSON, Block, Image, Loss, Source, Text
 from extproc.core.losses import Losses
 from extproc.core.operation import Operation
+from extproc.core.raw_json import dumps
 from extproc.core.unstreamed import Unstreamed
 from extproc.core.usage import Usage
 from extproc.core.vectors import QUANTIZED, Lifted, Vector, VectorType, lift, written
@@ -120,7 +121,7 @@ class CohereEmbeddings(Unstreamed):
         body.update((member, request.knobs[name]) for name, member in _KNOBS.items() if name in request.knobs)
         report_unsaid(request, losses, titles=True)
         report_knobs(request, losses, _KNOBS.__contains__)
-        return Encoded(orjson.dumps(body), PATH, losses=losses)
+        return Encoded(dumps(body), PATH, losses=losses)
 
     def splice_request(self, raw: bytes, body: JSON, facts: Facts, ask: Ask) -> Encoded:  # noqa: ARG002 - everything is in the body
         layout = jsonedit.scan(raw)

@@ -24,6 +24,7 @@ from extproc.core.errors import BadRequestError, UpstreamFormatError
 from extproc.core.ir import JSON, Loss
 from extproc.core.losses import Losses
 from extproc.core.operation import Operation
+from extproc.core.raw_json import dumps
 from extproc.core.unstreamed import Unstreamed
 from extproc.core.usage import Usage
 from extproc.core.vectors import VectorType, lift, written
@@ -82,7 +83,7 @@ class OllamaEmbeddings(Unstreamed):
         body.update((name, request.knobs[name]) for name in _KNOBS if name in request.knobs)
         report_unsaid(request, losses, tasks=True, titles=True)
         report_knobs(request, losses, _KNOBS.__contains__)
-        return Encoded(orjson.dumps(body), _PATH, losses=losses)
+        return Encoded(dumps(body), _PATH, losses=losses)
 
     def splice_request(self, raw: bytes, body: JSON, facts: Facts, ask: Ask) -> Encoded:
         layout = jsonedit.scan(raw)

@@ -27,6 +27,7 @@ from extproc.core.errors import BadRequestError, UpstreamFormatError
 from extproc.core.ir import JSON, Loss
 from extproc.core.losses import Losses
 from extproc.core.operation import Operation
+from extproc.core.raw_json import dumps
 from extproc.core.unstreamed import Unstreamed
 from extproc.core.usage import Usage
 from extproc.core.vectors import QUANTIZED, Lifted, Vector, VectorType, lift, written
@@ -105,7 +106,7 @@ class OpenAIEmbeddings(Unstreamed):
         body.update((name, request.knobs[name]) for name in carried if name in request.knobs)
         report_unsaid(request, losses, tasks=True, titles=True, truncate="none")
         report_knobs(request, losses, carried.__contains__)
-        return Encoded(orjson.dumps(body), PATH, losses=losses)
+        return Encoded(dumps(body), PATH, losses=losses)
 
     def splice_request(self, raw: bytes, body: JSON, facts: Facts, ask: Ask) -> Encoded:  # noqa: ARG002 - everything is in the body
         losses = Losses()

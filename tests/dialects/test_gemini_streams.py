@@ -1,6 +1,7 @@
 """Gemini streams: the same events however the bytes are cut, no end without a finish, chunks for clients."""
 
 import functools
+import tracemalloc
 
 import orjson
 import pytest
@@ -348,3 +349,21 @@ def test_encoder_is_total_and_writes_what_the_decoder_reads(events: list[Event])
     encoder = GEMINI.stream_encoder(REPLY)
     out = b"".join(encoder.encode(event) for event in events)
     assert not any(isinstance(event, StreamError) for event in decode(out))
+
+
+def test_white_space_before_the_first_event_is_not_kept() -> None:
+    decoder, blank = GEMINI.stream_decoder(), b" " * 65535 + b"\n"
+    tracemalloc.start()
+    try:
+        for _ in range(100):
+            assert decoder.feed(blank) == []
+        assert tracemalloc.get_traced_memory()[0] < len(blank)
+    finally:
+        tracemalloc.stop()
+    assert decoder.feed(b'[{"candidates":[{"content":{"parts":[{"text":"a"}]},"finishReason":"STOP"}]}') != []
+
+
+def test_what_came_before_a_broken_array_counts_however_it_is_cut() -> None:
+    raw = b'[{"candidates":[{"content":{"parts":[{"text":"a"}]}}]} x'
+    whole, pieces = GEMINI.stream_decoder(), GEMINI.stream_decoder()
+    assert whole.feed(raw) == [event for n in range(len(raw)) for event in pieces.feed(raw[n : n + 1])]

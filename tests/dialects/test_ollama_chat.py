@@ -298,6 +298,14 @@ def test_errors_in_a_stream(line: bytes, kind: ErrorKind) -> None:
     assert decoder.feed(STREAM) == []
 
 
+def test_what_follows_the_last_line_cannot_fail_the_stream() -> None:
+    decoder = DIALECTS["ollama_chat"].stream_decoder()
+    raw = b'{"message":{"content":"a"},"done":false}\n{"message":{"content":""},"done":true,"done_reason":"stop"}\n{"error":"x"}\nnot JSON'
+    events = [*decoder.feed(raw), *decoder.close()]
+    assert isinstance(events[-1], End)
+    assert [loss.code for loss in decoder.losses] == ["dropped:content"]
+
+
 def test_the_sdk_reads_our_answers_and_errors() -> None:
     bodies = iter(
         (

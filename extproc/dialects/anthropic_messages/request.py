@@ -153,7 +153,7 @@ def _output(rest: dict[str, JSON], out: Request) -> None:
 def _thinking(rest: dict[str, JSON], out: Request, losses: Losses) -> None:
     thinking = rest.get("thinking")
     kind = thinking.get("type") if isinstance(thinking, dict) else None
-    if not isinstance(thinking, dict) or kind not in {"enabled", "adaptive", "disabled"}:
+    if not isinstance(thinking, dict) or kind not in ("enabled", "adaptive", "disabled"):
         return  # a newer kind passes as extra
     del rest["thinking"]
     reasoning = out.reasoning = out.reasoning or Reasoning()
@@ -165,7 +165,7 @@ def _thinking(rest: dict[str, JSON], out: Request, losses: Losses) -> None:
     elif kind == "enabled":
         raise BadRequestError("thinking.budget_tokens must be a number of tokens", param="thinking.budget_tokens")
     display = thinking.get("display")
-    if display in {"summarized", "omitted"}:
+    if display in ("summarized", "omitted"):
         reasoning.show = display == "summarized"
     for name in (m for m in thinking if m not in {"type", "budget_tokens", "display"}):
         if thinking[name] is not None:

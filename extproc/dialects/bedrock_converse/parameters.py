@@ -116,7 +116,7 @@ def _knobs(request: Request, out: dict[str, JSON], losses: Losses) -> None:
             raise UntranslatableError("Converse gives one answer per request", param="n")
         if name == "modalities" and isinstance(value, list) and ("audio" in value or "image" in value):
             raise UntranslatableError("Converse cannot be asked for other answers than text", param="modalities")
-        if name == "service_tier" and value in _TIERS:
+        if name == "service_tier" and isinstance(value, str) and value in _TIERS:
             out["serviceTier"] = {"type": _TIERS[value]}
         elif name == "metadata" and _is_metadata(value):
             out["requestMetadata"] = value

@@ -206,13 +206,13 @@ def _reasoning(said: JSON, known: Reasoning) -> Reasoning | None:
         return None
     kind, budget, display = said.get("type"), said.get("budget_tokens"), said.get("display")
     effort = said.get("maxReasoningEffort", said.get("effort"))
-    if kind not in {"enabled", "adaptive", "disabled"} and not isinstance(effort, str):
+    if kind not in ("enabled", "adaptive", "disabled") and not isinstance(effort, str):
         return None
-    if kind in {"enabled", "adaptive", "disabled"}:
+    if kind in ("enabled", "adaptive", "disabled"):
         known.enabled, known.adaptive = kind != "disabled", kind == "adaptive"
     if isinstance(budget, int) and not isinstance(budget, bool):
         known.budget = budget
-    if display in {"summarized", "omitted"}:
+    if display in ("summarized", "omitted"):
         known.show = display == "summarized"
     if isinstance(effort, str):
         known.effort = effort

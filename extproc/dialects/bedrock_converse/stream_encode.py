@@ -158,12 +158,12 @@ class ConverseEncoder:
         """A block that comes at once: hidden reasoning, an image, what only AWS knows."""
         encoded: JSON = encode_block(block, self.losses)
         kind = next(iter(encoded), "") if isinstance(encoded, dict) else ""
-        inner: JSON = encoded[kind] if kind else {}
+        inner: JSON = encoded[kind] if kind and isinstance(encoded[kind], dict) else {}
         if kind == "reasoningContent":
             self._write(_DELTA, {"delta": {"reasoningContent": inner}}, out)
         elif kind == "image":
-            self._write("contentBlockStart", {"start": {"image": {"format": inner["format"]}}}, out)
-            self._write(_DELTA, {"delta": {"image": {"source": inner["source"]}}}, out)
+            self._write("contentBlockStart", {"start": {"image": {"format": inner.get("format")}}}, out)
+            self._write(_DELTA, {"delta": {"image": {"source": inner.get("source")}}}, out)
         elif kind == "toolUse":
             head = {name: value for name, value in inner.items() if name != "input"}
             self._write("contentBlockStart", {"start": {"toolUse": head}}, out)

@@ -59,7 +59,7 @@ def cache_point(mark: str, *, lifetimes: bool) -> dict[str, JSON]:
 def cache_mark(point: JSON) -> str:
     """The inverse."""
     ttl = point.get("ttl") if isinstance(point, dict) else None
-    return ttl if ttl in {"5m", "1h"} else "default"
+    return ttl if ttl in ("5m", "1h") else "default"
 
 
 # Redacted reasoning. Anthropic's `data` is a text; as bytes of AWS it is that text in base64 once more. Bytes that are no text keep their base64,

@@ -14,6 +14,7 @@ from extproc.core.dialect import NO_ASK, Ask, Encoded, Facts, Reply
 from extproc.core.ir import JSON, Loss
 from extproc.core.losses import Losses
 from extproc.core.operation import Operation
+from extproc.core.raw_json import dumps
 from extproc.core.rerank import RerankRequest, RerankResponse, is_plain, value_text
 from extproc.core.unstreamed import Unstreamed
 from extproc.dialects.cohere_rerank import answers, requests
@@ -73,7 +74,7 @@ class CohereRerank(Unstreamed):
                 body[name] = value
             else:
                 requests.dropped(name, value, losses)
-        return Encoded(orjson.dumps(body), path, losses=losses)
+        return Encoded(dumps(body), path, losses=losses)
 
     def splice_request(self, raw: bytes, body: JSON, facts: Facts, ask: Ask) -> Encoded:
         edits: dict[str, bytes | None] = {}

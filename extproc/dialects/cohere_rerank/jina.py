@@ -14,6 +14,7 @@ from extproc.core.dialect import NO_ASK, Ask, Encoded, Facts, Reply
 from extproc.core.ir import JSON, Loss
 from extproc.core.losses import Losses
 from extproc.core.operation import Operation
+from extproc.core.raw_json import dumps
 from extproc.core.rerank import RerankRequest, RerankResponse, is_plain, text_of
 from extproc.core.unstreamed import Unstreamed
 from extproc.dialects.cohere_rerank import answers, requests
@@ -53,7 +54,7 @@ class JinaRerank(Unstreamed):
             losses.add("dropped:max_tokens_per_doc")
         for name, value in request.knobs.items():
             requests.dropped(name, value, losses)
-        return Encoded(orjson.dumps(body), PATH, losses=losses)
+        return Encoded(dumps(body), PATH, losses=losses)
 
     def splice_request(self, raw: bytes, body: JSON, facts: Facts, ask: Ask) -> Encoded:  # noqa: ARG002 - everything is in the body
         edits: dict[str, bytes | None] = {}

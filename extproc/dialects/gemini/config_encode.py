@@ -30,7 +30,7 @@ def add_config(body: dict[str, Any], request: Request, facts: Facts, losses: Los
         body["toolConfig"] = tool_config
     config = _generation_config(request, facts, body, losses)
     tier = request.knobs.get("service_tier")
-    if tier in _SERVICE_TIERS:
+    if isinstance(tier, str) and tier in _SERVICE_TIERS:
         body["serviceTier"] = _SERVICE_TIERS[tier]
     elif tier not in (None, "auto"):
         losses.add("dropped:service_tier", "no such service tier")
@@ -191,7 +191,7 @@ def _knobs(knobs: dict[str, JSON], model: str, out: dict[str, Any], losses: Loss
         elif name == "top_logprobs" and isinstance(value, int):
             if knobs.get("logprobs") is True:
                 out["logprobs"] = value
-        elif name == "modalities" and isinstance(value, list) and value and all(m in _MODALITIES for m in value):
+        elif name == "modalities" and isinstance(value, list) and value and all(isinstance(m, str) and m in _MODALITIES for m in value):
             if "audio" in value and not own:
                 raise UntranslatableError("audio answers are not translated", param="modalities")
             out["responseModalities"] = [_MODALITIES[m] for m in value]

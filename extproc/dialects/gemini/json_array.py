@@ -8,6 +8,7 @@ REST clients (`google.api_core.rest_streaming`) raise there, and so does every J
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from extproc.core.errors import UpstreamFormatError
 from extproc.core.framing import MAX_EVENT
@@ -18,7 +19,8 @@ _BETWEEN = frozenset(b" \t\r\n,[")
 
 
 class JSONArrayParser:
-    """`feed` gives the raw objects that new bytes complete. Raises `UpstreamFormatError` when the bytes are not an array of objects.
+    """`feed` gives the raw objects that new bytes complete. Raises `UpstreamFormatError` when the bytes are not an array of objects, behind every
+    object before that.
 
     `ended` turns true with the array's closing bracket, or with the end of a single object.
     """
@@ -33,19 +35,18 @@ class JSONArrayParser:
         self._single: bool | None = None
         self.ended = False
 
-    def feed(self, data: bytes) -> list[bytes]:
-        out: list[bytes] = []
+    def feed(self, data: bytes) -> Iterator[bytes]:
         buffer = self._buffer
         buffer += data
         while True:
             if self._depth == 0 and not self._skip_to_object():
-                return out
+                return
             whole = self._finish_object()
             if whole is None:
                 if len(buffer) > MAX_EVENT:
                     raise UpstreamFormatError(f"one stream event is larger than {MAX_EVENT} bytes")
-                return out
-            out.append(whole)
+                return
+            yield whole
 
     def _skip_to_object(self) -> bool:
         """Drops what stands between objects. True: the buffer starts with one."""

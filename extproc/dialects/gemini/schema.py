@@ -7,6 +7,7 @@ Reference: https://ai.google.dev/api/caching#Schema.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from extproc.core.errors import BadRequestError
@@ -17,6 +18,8 @@ _BY_NUMBER = ("", "string", "number", "integer", "boolean", "array", "object", "
 """`Type` of google/ai/generativelanguage and google/cloud/aiplatform."""
 _TYPES = frozenset(name.upper() for name in _BY_NUMBER[1:])
 _COUNTS = frozenset({"minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties"})
+_COUNT = re.compile(r"[0-9]{1,18}")
+"""What 64 bits hold."""
 _NAMES = {
     "any_of": "anyOf",
     "max_items": "maxItems",
@@ -60,7 +63,7 @@ def json_schema(schema: JSON, depth: int = 0) -> JSON:
             out[key] = json_schema(value, depth + 1)
         elif key in ("anyOf", "oneOf", "allOf", "prefixItems") and isinstance(value, list):
             out[key] = [json_schema(child, depth + 1) for child in value]
-        elif key in _COUNTS and isinstance(value, str) and value.isdecimal():
+        elif key in _COUNTS and isinstance(value, str) and _COUNT.fullmatch(value):
             out[key] = int(value)
         elif key == "ref":
             out["$ref"] = value

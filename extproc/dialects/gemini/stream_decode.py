@@ -117,13 +117,13 @@ class GeminiStreamDecoder:
         """Holds the first bytes until one says which form this is."""
         body = head.removeprefix(_BOM).lstrip()
         if not body or _BOM.startswith(head):
-            self._head = head
+            # white space says nothing and is not kept: there may be no end of it
+            self._head = head if _BOM.startswith(head) else b""
             return b""
         self._head = None
         if body[:1] in (b"[", b"{"):
             self._array = JSONArrayParser()
-            return body
-        return head
+        return body
 
     def _fail(self, error: ApiError, out: list[Event]) -> None:
         self._dead = True

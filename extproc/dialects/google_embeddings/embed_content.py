@@ -18,6 +18,7 @@ from extproc.core.errors import BadRequestError, UpstreamFormatError
 from extproc.core.ir import JSON, Loss
 from extproc.core.losses import Losses
 from extproc.core.operation import Operation
+from extproc.core.raw_json import dumps
 from extproc.core.unstreamed import Unstreamed
 from extproc.core.usage import Usage
 from extproc.core.vectors import VectorType, lift, written
@@ -88,11 +89,11 @@ class GeminiEmbeddings(Unstreamed):
             report_unsaid(request, losses, truncate="?")
         report_knobs(request, losses, lambda name: nested and name in _KNOBS)
         if len(requests) == 1:
-            return Encoded(orjson.dumps(requests[0]), path(facts.wire_model, "embedContent"), losses=losses)
+            return Encoded(dumps(requests[0]), path(facts.wire_model, "embedContent"), losses=losses)
         if not nested:
             for one in requests:
                 one["model"] = resource(facts.wire_model)
-        return Encoded(orjson.dumps({"requests": requests}), path(facts.wire_model, "batchEmbedContents"), losses=losses)
+        return Encoded(dumps({"requests": requests}), path(facts.wire_model, "batchEmbedContents"), losses=losses)
 
     def splice_request(self, raw: bytes, body: JSON, facts: Facts, ask: Ask) -> Encoded:
         """Only the names of the model are edited."""
@@ -205,7 +206,7 @@ def _renamed(request: JSON, wanted: str | None) -> dict[str, bytes | None]:
 def _renamed_batch(raw: bytes, array: jsonedit.Member, requests: JSON, wanted: str | None) -> bytes:
     pieces: list[bytes] = []
     at = array.start
-    for request, (start, end) in zip(requests, jsonedit.elements(raw, array), strict=False):
+    for request, (start, end) in zip(requests if isinstance(requests, list) else (), jsonedit.elements(raw, array), strict=False):
         edits = _renamed(request, wanted)
         if edits:
             pieces += (raw[at:start], jsonedit.splice(raw[start:end], edits))

@@ -6,8 +6,6 @@ their own on the same path (`multimodalembedding`); they pass, and are not trans
 
 from __future__ import annotations
 
-import orjson
-
 from extproc.core.dialect import NO_ASK, Ask, Encoded, Facts, Need, Reply
 from extproc.core.embeddings import (
     EmbeddingInput,
@@ -22,6 +20,7 @@ from extproc.core.errors import BadRequestError, UpstreamFormatError
 from extproc.core.ir import JSON, Loss
 from extproc.core.losses import Losses
 from extproc.core.operation import Operation
+from extproc.core.raw_json import dumps
 from extproc.core.unstreamed import Unstreamed
 from extproc.core.usage import Usage
 from extproc.core.vectors import Vector, VectorType, lift, written
@@ -97,7 +96,7 @@ class VertexEmbeddings(Unstreamed):
         body: dict[str, JSON] = {"instances": instances}
         if parameters:
             body["parameters"] = parameters
-        return Encoded(orjson.dumps(body), path(facts.wire_model, "predict"), losses=losses)
+        return Encoded(dumps(body), path(facts.wire_model, "predict"), losses=losses)
 
     def splice_request(self, raw: bytes, body: JSON, facts: Facts, ask: Ask) -> Encoded:  # noqa: ARG002 - nothing to edit in it
         """The body as it came: only the path names the model."""

@@ -77,6 +77,10 @@ class OllamaStreamDecoder:
         for line in lines:
             if self._over:
                 break
+            if self._finished:
+                # behind a clean end nothing can fail any more
+                self._losses.add("dropped:content", "behind the last line")
+                break
             try:
                 root = orjson.loads(line)
             except orjson.JSONDecodeError:
@@ -90,9 +94,6 @@ class OllamaStreamDecoder:
         if root.get("error"):
             self._over = True
             out.append(StreamError(error_of(root)))
-            return
-        if self._finished:
-            self._losses.add("dropped:content", "behind the last line")
             return
         if not self._id:
             model = root.get("model")

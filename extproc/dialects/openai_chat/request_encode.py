@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import hashlib
 
-import orjson
-
 from extproc.core import openai_models as models
 from extproc.core.dialect import Encoded, Facts
 from extproc.core.errors import UntranslatableError
 from extproc.core.ir import JSON, ForeignTool, OutputFormat, Request, Tool, ToolChoice
 from extproc.core.losses import Losses
+from extproc.core.raw_json import dumps
 from extproc.core.tool_names import wire_name
 from extproc.dialects.openai_chat import members
 from extproc.dialects.openai_chat.content import NAME
@@ -57,7 +56,7 @@ def encode_request(request: Request, facts: Facts) -> Encoded:
             body["stream_options"] = {"include_usage": True}
     for name in request.extra:
         losses.member(name, "")
-    return Encoded(orjson.dumps(body), PATH, losses=losses)
+    return Encoded(dumps(body), PATH, losses=losses)
 
 
 def _tools(body: dict[str, JSON], request: Request, facts: Facts, losses: Losses) -> None:
@@ -193,7 +192,7 @@ def _knobs(body: dict[str, JSON], request: Request, facts: Facts, effort: str | 
 def _fits(name: str, value: JSON, facts: Facts) -> bool:
     """Does a knob that dialects share have the value that this one takes?"""
     if name == "service_tier":
-        return value in members.tiers(facts)
+        return isinstance(value, str) and value in members.tiers(facts)
     if name == "metadata":
         return isinstance(value, dict) and len(value) <= 16 and all(isinstance(v, str) for v in value.values())
     return True

@@ -29,6 +29,7 @@ from extproc.core.ir import (
 )
 from extproc.core.losses import Losses
 from extproc.core.openai_errors import decode_error_object
+from extproc.core.unix_time import unix_time
 from extproc.core.usage import Usage
 from extproc.dialects.openai_chat import details
 from extproc.dialects.openai_chat.content import MISTRAL, NAME, data_url, decode_content, image_part
@@ -161,7 +162,7 @@ def decode_response(body: bytes) -> Response:
         finish=finish,
         usage=decode_usage(usage) if isinstance(usage, dict) else None,
         stop_sequence=stop if finish is FinishReason.STOP_SEQUENCE else None,
-        created=int(created) if isinstance(created, int | float) else None,
+        created=unix_time(created),
         finish_detail=detail,
         losses=losses,
     )

@@ -36,6 +36,7 @@ from extproc.core.ir import (
 )
 from extproc.core.losses import Losses
 from extproc.core.openai_errors import decode_error_object
+from extproc.core.unix_time import unix_time
 from extproc.dialects.openai_chat import details
 from extproc.dialects.openai_chat.content import NAME, thinking_text
 from extproc.dialects.openai_chat.request_decode import arguments
@@ -190,8 +191,7 @@ class ChatStreamDecoder:
         self._started = True
         answer, model, created = chunk.get("id"), chunk.get("model"), chunk.get("created")
         self._answer = answer if isinstance(answer, str) else ""
-        at = int(created) if isinstance(created, int | float) else None
-        out.append(MessageStart(self._answer, model if isinstance(model, str) else "", at))
+        out.append(MessageStart(self._answer, model if isinstance(model, str) else "", unix_time(created)))
 
     def _choice(self, choice: dict[str, JSON], out: list[Event]) -> Finish | None:
         delta = choice.get("delta")

@@ -58,7 +58,8 @@ def decode_choice(body: dict[str, JSON]) -> ToolChoice | None:
         allowed = choice.get("allowed_tools")
         named = choice.get("function") or choice.get("custom") or choice
         if choice.get("type") == "allowed_tools" and isinstance(allowed, dict):
-            names = [_name(tool) for tool in allowed.get("tools") or []]
+            tools = allowed.get("tools")
+            names = [_name(tool) for tool in tools] if isinstance(tools, list) else []
             mode = _MODES.get(str(allowed.get("mode")))
             if mode is not None:
                 return ToolChoice(mode, allowed=[name for name in names if isinstance(name, str)])

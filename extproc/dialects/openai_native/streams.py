@@ -16,6 +16,7 @@ from extproc.core.framing import SSE, SSEParser
 from extproc.core.ir import JSON, BlockDelta, BlockStart, End, Event, Finish, FinishReason, Foreign, Loss, MessageStart, StreamError, UsageUpdate
 from extproc.core.observe import DecodingObserver
 from extproc.core.openai_usage import UsageChunks
+from extproc.core.unix_time import unix_time
 from extproc.dialects.openai_native.answers import finish, text, usage
 
 DONE = b"[DONE]"
@@ -87,8 +88,7 @@ class CompletionsDecoder(_Decoder):
     def _value(self, value: dict[str, JSON], out: list[Event]) -> None:
         if not self._started:
             self._started = True
-            created = value.get("created")
-            out.append(MessageStart(text(value.get("id")), text(value.get("model")), created if isinstance(created, int) else None))
+            out.append(MessageStart(text(value.get("id")), text(value.get("model")), unix_time(value.get("created"))))
         choices = value.get("choices")
         for choice in choices if isinstance(choices, list) else ():
             if not isinstance(choice, dict):
