@@ -22,7 +22,8 @@ from extproc.core.ir import Reasoning
 from extproc.core.losses import Losses
 
 _VERSION = re.compile(r"claude-(?:[a-z]+-)?(\d{1,2})(?!\d)(?:[-.](\d{1,2})(?!\d))?")
-_NEWEST = (9, 9)
+NEWEST = (9, 9)
+"""The version of a name that tells none."""
 
 MIN_BUDGET = 1024
 """Tokens, the least that manual thinking takes."""
@@ -51,7 +52,7 @@ _CLASSIC = Model()
 def version(name: str) -> tuple[int, int]:
     """(4, 6) for `claude-opus-4-6`."""
     found = _VERSION.search(name)
-    return (int(found[1]), int(found[2] or 0)) if found else _NEWEST
+    return (int(found[1]), int(found[2] or 0)) if found else NEWEST
 
 
 @lru_cache(maxsize=256)

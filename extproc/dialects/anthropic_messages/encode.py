@@ -13,7 +13,7 @@ from extproc.dialects.anthropic_messages.turns import encode_turns
 from extproc.dialects.anthropic_messages.wire import DEFAULT_VERSION, NAME
 
 PATH = "/messages"
-_GO_ON = "(Go on from where your last message ends.)"
+GO_ON = "(Go on from where your last message ends.)"
 
 
 def encode_request(request: Request, facts: Facts) -> Encoded:
@@ -22,7 +22,7 @@ def encode_request(request: Request, facts: Facts) -> Encoded:
     turns = encode_turns(request.messages, losses, own=request.extra_from == NAME)
     if turns.messages[-1]["role"] == "assistant" and request.extra_from != NAME and not model(facts.model).prefill:
         losses.add("coerced:prefill", "the model does not go on with an assistant's turn: a user turn asks for it")
-        turns.messages.append({"role": "user", "content": [encode_text(_GO_ON, None)]})
+        turns.messages.append({"role": "user", "content": [encode_text(GO_ON, None)]})
     body: dict[str, JSON] = {"model": facts.model}
     if turns.system:
         body["system"] = turns.system

@@ -187,7 +187,7 @@ def _thinking(request: Request, out: dict[str, JSON], known: claude.Model, facts
     else:
         thinking, effort = {"type": "enabled", "budget_tokens": claude.budget(wanted, losses)}, None
     if thinking is not None and thinking["type"] == "enabled":
-        thinking = _fitted(thinking, request, out, facts, losses)
+        thinking = fitted(thinking, request, out, facts, losses)
     if thinking is not None:
         if wanted.show is not None and thinking["type"] != "disabled":
             thinking["display"] = "summarized" if wanted.show else "omitted"
@@ -206,24 +206,24 @@ def _as_said(wanted: Reasoning) -> tuple[dict[str, JSON] | None, str | None]:
     return None if wanted.budget is None else {"type": "enabled", "budget_tokens": wanted.budget}, wanted.effort
 
 
-def _fitted(thinking: dict[str, JSON], request: Request, out: dict[str, JSON], facts: Facts, losses: Losses) -> dict[str, JSON] | None:
-    """Manual thinking that the request allows; None where it must be off."""
+def fitted(thinking: dict[str, JSON], request: Request, out: dict[str, JSON], facts: Facts, losses: Losses) -> dict[str, JSON] | None:
+    """Manual thinking that the request allows; None where it must be off. `out` holds `messages`, `max_tokens` and perhaps `tool_choice`."""
     if out.get("tool_choice", {}).get("type") in {"any", "tool"}:
         losses.add("coerced:thinking", "off: a tool is forced, which manual thinking forbids")
         return None
-    if out["messages"][-1]["role"] == "assistant" or not continues_signed(out["messages"]):
+    if out["messages"][-1].get("role") == "assistant" or not continues_signed(out["messages"]):
         losses.add("coerced:thinking", "off: the turn that goes on has no signed thinking in front")
         return None
     budget, most = thinking["budget_tokens"], out["max_tokens"]
     if budget >= most and request.max_tokens is None:
         most = out["max_tokens"] = min(budget + DEFAULT_MAX_TOKENS, facts.max_output_tokens or budget + DEFAULT_MAX_TOKENS)
-    fitted = max(claude.MIN_BUDGET, budget if budget < most else most // 2)
-    if fitted >= most:
+    tokens = max(claude.MIN_BUDGET, budget if budget < most else most // 2)
+    if tokens >= most:
         losses.add("coerced:thinking", f"off: it needs {claude.MIN_BUDGET} tokens, and max_tokens is {most}")
         return None
-    if fitted != budget:
+    if tokens != budget:
         losses.add("coerced:thinking_budget", "the budget must be at least 1024 tokens and less than max_tokens")
-    return {"type": "enabled", "budget_tokens": fitted}
+    return {**thinking, "budget_tokens": tokens}
 
 
 def _sampling(request: Request, out: dict[str, JSON], known: claude.Model, losses: Losses, *, thinking: bool) -> None:

@@ -4,7 +4,8 @@ That is the model's name, and in a conversation that other vendors took part in 
 blocks, thinking that nobody signed, the state in tool ids. A byte search finds out whether there is any; without it no message is looked at.
 
 One repair: a tool loop that another vendor began has no signed thinking in front, and Anthropic refuses manual thinking there. So thinking
-is switched off for this request, as Anthropic itself does when it is toggled inside a turn.
+is switched off for this request, as Anthropic itself does when it is toggled inside a turn. What another generation than the named one refuses
+is said in its own words (`model_fit`).
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from collections.abc import Mapping
 
 import orjson
 
-from extproc.core import carrier, jsonedit
+from extproc.core import carrier, claude, jsonedit
 from extproc.core.dialect import Encoded, Facts
 from extproc.core.ir import JSON
 from extproc.core.losses import Losses
-from extproc.dialects.anthropic_messages.encode import PATH
+from extproc.dialects.anthropic_messages.encode import GO_ON, PATH
+from extproc.dialects.anthropic_messages.model_fit import fit_to_model, is_other_model
 from extproc.dialects.anthropic_messages.turns import continues_signed
 from extproc.dialects.anthropic_messages.wire import DEFAULT_VERSION
 
@@ -41,13 +43,31 @@ def splice_request(raw: bytes, body: JSON, facts: Facts, headers: Mapping[str, s
         if cleaned is not None:
             losses.add("signature:foreign", "another vendor's signatures and unsigned thinking were left out")
             edits["messages"] = json.dumps(cleaned, ensure_ascii=False, separators=(",", ":")).encode()
-    thinking = body.get("thinking")
-    if isinstance(thinking, dict) and thinking.get("type") == "enabled" and not continues_signed(cleaned or body.get("messages")):
+    messages = body.get("messages") if cleaned is None else cleaned
+    if is_other_model(body, facts):
+        for name, value in fit_to_model(body, messages, facts, losses).items():
+            edits[name] = None if value is None else orjson.dumps(value)
+        if _ends_with_assistant(messages) and not claude.model(facts.model).prefill:
+            losses.add("coerced:prefill", "the model does not go on with an assistant's turn: a user turn asks for it")
+            edits["messages"] = _with_turn(edits.get("messages") or raw[layout.members["messages"].start : layout.members["messages"].end])
+    thinking = body.get("thinking") if "thinking" not in edits else None
+    if isinstance(thinking, dict) and thinking.get("type") == "enabled" and not continues_signed(messages):
         losses.add("coerced:thinking", "off: the tool loop under way has no signed thinking in front")
         edits["thinking"] = b'{"type":"disabled"}'
     kept = {name: headers[name] for name in KEPT_HEADERS if name in headers}
     kept.setdefault("anthropic-version", DEFAULT_VERSION)
     return Encoded(jsonedit.splice(raw, edits, layout), PATH, kept, losses)
+
+
+def _ends_with_assistant(messages: JSON) -> bool:
+    last = messages[-1] if isinstance(messages, list) and messages else None
+    return isinstance(last, dict) and last.get("role") == "assistant"
+
+
+def _with_turn(messages: bytes) -> bytes:
+    """A list of messages, as JSON, with a user's turn behind."""
+    turn = orjson.dumps({"role": "user", "content": GO_ON})
+    return messages.rstrip()[:-1] + b"," + turn + b"]"
 
 
 def _cleaned(raw: bytes, layout: jsonedit.Layout) -> list[JSON] | None:
