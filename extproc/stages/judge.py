@@ -14,7 +14,7 @@ import orjson
 
 from extproc.core.dialect import Dialect
 from extproc.core.errors import ApiError, ErrorKind, UpstreamFormatError
-from extproc.core.headers import media_type
+from extproc.core.headers import is_stream, media_type
 from extproc.core.ir import End, Event, Finish, StreamError, is_content
 from extproc.core.operation import ANY_MEDIA
 from extproc.stages.content_encoding import Unpacker, unpacker
@@ -81,7 +81,7 @@ class StreamJudge:
         judgement = self._events(self._decoder.close())
         if judgement is not None:
             return judgement
-        if not self._finished:
+        if not self._finished or self._complete:
             what = "before it was complete" if self.content else "before its first content"
             return UpstreamFormatError(f"the provider's stream ended {what}")
         return Sound.PASS
@@ -236,7 +236,7 @@ def judge_for(dialect: Dialect, status: int, headers: Mapping[str, str], *, stre
     judge: Judge
     if status >= 400:
         judge = ErrorJudge(dialect, status, headers)
-    elif stream and media == dialect.stream_type:
+    elif stream and is_stream(headers, dialect.stream_type, strict=dialect.operation in ANY_MEDIA):
         judge = StreamJudge(dialect, complete)
     elif dialect.operation in ANY_MEDIA and media not in ("application/json", "text/html", ""):
         judge = MediaJudge()

@@ -12,7 +12,7 @@ from typing import Protocol
 from extproc.core.condense import Condenser
 from extproc.core.dialect import AnyResponse, Dialect, Reply, StreamObserver
 from extproc.core.errors import ApiError, ErrorKind, UpstreamFormatError
-from extproc.core.ir import Finish, Loss, MessageStart, Response, StreamError, UsageUpdate, is_content
+from extproc.core.ir import End, Finish, Loss, MessageStart, Response, StreamError, UsageUpdate, is_content
 from extproc.core.operation import Operation
 from extproc.core.tool_names import Restorer
 from extproc.core.usage import Usage
@@ -115,7 +115,7 @@ class WatchedStream:
 class TranslatedStream:
     """Another dialect: one decoder, one encoder. After an error in the stream the client's stream is over, and the rest is dropped."""
 
-    __slots__ = ("_client", "_collector", "_decoder", "_encoder", "_form", "_names", "seen")
+    __slots__ = ("_client", "_collector", "_decoder", "_encoder", "_ended", "_form", "_names", "seen")
     passes = False
 
     def __init__(self, client: Dialect, upstream: Dialect, reply: Reply, *, collect: bool = False) -> None:
@@ -125,6 +125,7 @@ class TranslatedStream:
         self._encoder = client.stream_encoder(reply)
         self._names = Restorer(reply.tool_names)
         self._form = reply.form
+        self._ended = False
         self.seen = Seen()
 
     def feed(self, data: bytes, end: bool) -> bytes:
@@ -152,9 +153,12 @@ class TranslatedStream:
                 seen.finish = event.reason.value
             elif isinstance(event, MessageStart):
                 seen.start(event)
+            elif isinstance(event, End):
+                self._ended = True
             out.append(encode(event))
         if end:
-            if seen.error is None and not seen.finish:
+            # a finish without the format's own end: what the client's format says at its end was never written
+            if seen.error is None and not (seen.finish and self._ended):
                 seen.error = _truncated()
                 out.append(self._client.encode_stream_error(seen.error, self._form))
             seen.losses = [*self._decoder.losses, *self._encoder.losses]
