@@ -59,6 +59,11 @@ class EventStreamParser:
         """Bytes that must be there before it is worth looking again."""
         self._broken = False
 
+    @property
+    def idle(self) -> bool:
+        """Does the next byte begin a message?"""
+        return not self._buffer and not self._broken
+
     def feed(self, data: bytes) -> Iterator[Message]:
         buffer = self._buffer
         if self._broken:
@@ -153,16 +158,17 @@ def encode_message(headers: Mapping[str, str], payload: bytes) -> bytes:
 
 def event(kind: str, payload: bytes) -> bytes:
     """An event of the type `kind` with JSON as its payload."""
-    return _framed(_json_headers("event", kind), payload)
+    return _framed(json_headers("event", kind), payload)
 
 
 def exception(kind: str, payload: bytes) -> bytes:
     """An exception of the type `kind` with JSON as its payload: AWS's SDKs raise it."""
-    return _framed(_json_headers("exception", kind), payload)
+    return _framed(json_headers("exception", kind), payload)
 
 
 @lru_cache(maxsize=64)
-def _json_headers(message_type: str, kind: str) -> bytes:
+def json_headers(message_type: str, kind: str) -> bytes:
+    """The headers of a message with JSON as its payload, in AWS's own order."""
     pairs = ((f":{message_type}-type", kind), (":content-type", "application/json"), (":message-type", message_type))
     return b"".join(_header(name, value) for name, value in pairs)
 

@@ -44,6 +44,11 @@ class SSEParser:
         self._data: list[bytes] = []
         self._size = 0
 
+    @property
+    def idle(self) -> bool:
+        """Does the next byte begin an event?"""
+        return not (self._tail or self._data or self._event or self._skip_lf or self._first)
+
     def feed(self, data: bytes) -> list[SSE]:
         if self._skip_lf and data:
             # the CR at the end of the last piece already ended its line: an LF that follows belongs to it

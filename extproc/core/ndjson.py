@@ -18,6 +18,11 @@ class NDJSONParser:
         self._pieces: list[bytes] = []
         self._size = 0
 
+    @property
+    def idle(self) -> bool:
+        """Does the next byte begin a line?"""
+        return not self._pieces
+
     def feed(self, data: bytes) -> list[bytes]:
         end = data.rfind(b"\n")
         if end < 0:

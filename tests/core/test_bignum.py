@@ -22,6 +22,12 @@ def test_the_member_is_exact(values: list[object]) -> None:
     assert body["other"] == float(1 << 80)
 
 
+@given(st.text(alphabet="ab1", max_size=20), st.integers(10**18, 10**20) | st.integers(-(10**20), -(10**18)))
+def test_wherever_it_stands(before: str, value: int) -> None:
+    raw = json.dumps({"a": before, "m": [value]}).encode()
+    assert exact(raw, orjson.loads(raw), "m")["m"] == [value]
+
+
 def test_a_body_without_long_numbers_is_itself() -> None:
     body = {"m": [1, 123456789012345678]}
     assert exact(orjson.dumps(body), body, "m") is body

@@ -390,3 +390,10 @@ def test_a_foreign_server_tool_is_replayed() -> None:
     request = DIALECT.decode_request(BASE | {"tools": [tool]})
     assert request.tools == [ForeignTool("anthropic_messages", "web_search_20250305", tool)]
     assert orjson.loads(DIALECT.encode_request(request, Facts("claude-x", "anthropic")).body)["tools"] == [tool]
+
+
+@pytest.mark.parametrize("kind", [[], {}, 1, None])
+def test_what_it_needs_is_found_whatever_its_shape(kind: Any) -> None:
+    """A type that is no text is one that nobody knows."""
+    body = {"messages": [{"role": "user", "content": [{"type": kind}, {"type": "tool_result", "content": [{"type": kind}]}]}]}
+    assert DIALECT.needs(body) == {Need.TOOLS, Need.SERVER_TOOLS}

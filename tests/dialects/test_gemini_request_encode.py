@@ -197,6 +197,12 @@ def test_a_result_without_its_call_stays_in_the_conversation() -> None:
     assert losses == ["coerced:orphan_tool_result"]
 
 
+def test_so_does_its_image() -> None:
+    body, losses = encode(user(Text("q"), ToolResult("lost", [Text("42"), Image(Source("image/png", "aW1n"))])))
+    assert body["contents"][0]["parts"] == [{"inlineData": {"mimeType": "image/png", "data": "aW1n"}}, {"text": "q"}, {"text": "42"}]
+    assert losses == ["coerced:orphan_tool_result", "coerced:tool_result_media"]
+
+
 def test_images_in_tool_results() -> None:
     image = Image(Source(media_type="image/png", data="aGk="))
     turns = (user(Text("q")), model(ToolCall("c", "f", opaque=Opaque("gemini", "cw=="))), user(ToolResult("c", [Text("see"), image])))

@@ -79,7 +79,8 @@ class AnthropicMessages:
         return MessagesEncoder(reply)
 
     def stream_observer(self, *, hide_usage: bool, form: str = "") -> StreamObserver:  # noqa: ARG002 - the format always reports usage
-        return DecodingObserver(MessagesDecoder())
+        decoder = MessagesDecoder()
+        return DecodingObserver(decoder, decoder.goes_on)
 
     def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
         return errors.decode_error(status, headers, body)

@@ -32,12 +32,17 @@ from extproc.core.ir import (
     UsageUpdate,
 )
 from extproc.core.losses import Losses
+from extproc.core.observe import STRING, events
 from extproc.dialects.anthropic_messages.blocks import decode_block
 from extproc.dialects.anthropic_messages.errors import error_of
 from extproc.dialects.anthropic_messages.finish import decode_finish
 from extproc.dialects.anthropic_messages.usage import Counts
 from extproc.dialects.anthropic_messages.wire import NAME, opaque
 
+_GOES_ON = events(
+    rb'"type": "content_block_delta", "index": \d+, "delta": \{"type": "(?:text_delta|input_json_delta|thinking_delta)", ',
+    rb'"(?:text|partial_json|thinking)": %b\}' % STRING,
+)
 MAX_OPEN = 1024
 """Blocks that may be open at once. The format opens one; more than this is no answer but an attempt to fill memory."""
 
@@ -68,6 +73,10 @@ class MessagesDecoder:
         self._counts = Counts()
         self._started = False
         self._ended = False
+
+    def goes_on(self, data: bytes) -> bool:
+        """Are `data` whole events that only go on with a text? Who watches need not read them, unless they belong to a block that is held."""
+        return self._parser.idle and _GOES_ON.fullmatch(data) is not None and all(block.index >= 0 for block in self._open.values())
 
     def feed(self, data: bytes) -> list[Event]:
         return self._read(data)

@@ -80,7 +80,8 @@ class BedrockConverse:
         return ConverseEncoder(reply)
 
     def stream_observer(self, *, hide_usage: bool, form: str = "") -> StreamObserver:  # noqa: ARG002 - the format always reports usage
-        return DecodingObserver(ConverseDecoder())
+        decoder = ConverseDecoder()
+        return DecodingObserver(decoder, decoder.goes_on)
 
     def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
         return aws_errors.decode_error(status, headers, body)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from dataclasses import dataclass, field
 
 import orjson
@@ -17,7 +18,7 @@ import orjson
 from extproc.core import carrier
 from extproc.core.aws_errors import stream_error
 from extproc.core.errors import UpstreamFormatError
-from extproc.core.eventstream import EventStreamParser, Message
+from extproc.core.eventstream import EventStreamParser, Message, json_headers
 from extproc.core.ir import (
     JSON,
     Block,
@@ -39,11 +40,16 @@ from extproc.core.ir import (
     UsageUpdate,
 )
 from extproc.core.losses import Losses
+from extproc.core.observe import STRING
 from extproc.dialects.bedrock_converse.finish import decode_finish, stop_sequence
 from extproc.dialects.bedrock_converse.media import IMAGES
 from extproc.dialects.bedrock_converse.usage import decode_usage
 from extproc.dialects.bedrock_converse.wire import NAME, VENDOR, original_id, redacted_in
 
+_DELTA = rb'"text":%b|"toolUse":\{"input":%b\}|"reasoningContent":\{"text":%b\}' % (STRING, STRING, STRING)
+_PAYLOAD = rb'\{"contentBlockIndex":\d+,"delta":\{(?:%b)\}(?:,"p":"\w*+")?\}' % _DELTA
+_HEADERS = json_headers("event", "contentBlockDelta")
+_GOES_ON = re.compile(rb".{4}%b.{4}%b%b.{4}" % (re.escape(len(_HEADERS).to_bytes(4)), re.escape(_HEADERS), _PAYLOAD), re.DOTALL)
 MAX_OPEN = 1024
 """Blocks that may be open at once. The format opens one; more than this is no answer but an attempt to fill memory."""
 
@@ -71,6 +77,13 @@ class ConverseDecoder:
         self._next = 0
         self._finished = False
         self._ended = False
+
+    def goes_on(self, data: bytes) -> bool:
+        """Is `data` one whole message that only goes on with a text? Who watches need not read it, unless it belongs to a block that is held. Its
+        sums are the client's to check."""
+        if not self._parser.idle or _GOES_ON.fullmatch(data) is None or int.from_bytes(data[:4]) != len(data):
+            return False
+        return all(block.index >= 0 for block in self._open.values())
 
     def feed(self, data: bytes) -> list[Event]:
         out: list[Event] = []

@@ -65,7 +65,8 @@ class CohereChat:
         return CohereStreamEncoder(reply)
 
     def stream_observer(self, *, hide_usage: bool, form: str = "") -> DecodingObserver:  # noqa: ARG002 - the format always reports usage
-        return DecodingObserver(CohereStreamDecoder())
+        decoder = CohereStreamDecoder()
+        return DecodingObserver(decoder, decoder.goes_on)
 
     def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
         return errors.decode_error(status, headers, body)

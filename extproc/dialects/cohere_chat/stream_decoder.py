@@ -16,10 +16,15 @@ from extproc.core.errors import UpstreamFormatError
 from extproc.core.framing import SSEParser
 from extproc.core.ir import JSON, BlockDelta, BlockStart, BlockStop, End, Event, Finish, MessageStart, StreamError, Text, Thinking, UsageUpdate
 from extproc.core.losses import Losses
+from extproc.core.observe import STRING, events
 from extproc.dialects.cohere_chat.errors import error_of
 from extproc.dialects.cohere_chat.response import tool_call
 from extproc.dialects.cohere_chat.usage import decode_finish, decode_usage, failure
 
+_GOES_ON = events(
+    rb'"type": "(?:content|tool-call|tool-plan)-delta"(?:, "index": \d+)?, "delta": \{"message": \{"(?:content|tool_calls|tool_plan)": ',
+    rb'(?:%b|\{"(?:text|thinking)": %b\}|\{"function": \{"arguments": %b\}\})\}\}' % (STRING, STRING, STRING),
+)
 MAX_OPEN = 1024
 """Blocks that may be open at once. The format opens one; more than this is no answer but an attempt to fill memory."""
 
@@ -40,6 +45,10 @@ class CohereStreamDecoder:
         """The canonical number of each open block, by the wire's own; contents and calls are numbered apart."""
         self._next = 0
         self._started = self._called = self._finished = self._ended = False
+
+    def goes_on(self, data: bytes) -> bool:
+        """Are `data` whole events that only go on with a text? Who watches need not read them."""
+        return self._parser.idle and _GOES_ON.fullmatch(data) is not None
 
     def feed(self, data: bytes) -> list[Event]:
         return self._read(data)

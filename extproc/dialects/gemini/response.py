@@ -73,7 +73,10 @@ def members(value: JSON, what: str) -> list[dict[str, Any]]:
         return []
     if not isinstance(value, list):
         raise UpstreamFormatError(f"{what} is not a list")
-    return [member(item, what) for item in value]
+    for item in value:
+        if not isinstance(item, dict):
+            return [member(item, what) for item in value]
+    return value
 
 
 def text_of(value: JSON) -> str:
@@ -92,6 +95,8 @@ def created_of(value: JSON) -> int | None:
 def first_candidate(answer: dict[str, Any], losses: Losses) -> dict[str, Any]:
     """The candidate with index 0; an answer of other candidates only has none here."""
     candidates = members(answer.get("candidates"), "candidates")
+    if len(candidates) == 1 and candidates[0].get("index") in (None, 0):
+        return candidates[0]
     first = next((c for c in candidates if c.get("index") in (None, 0)), None)
     if len(candidates) > (first is not None):
         losses.add("dropped:choices", "only the first candidate is kept")

@@ -50,6 +50,7 @@ from extproc.dialects.gemini.response import (
 )
 from extproc.dialects.gemini.wire import digest, usage_in
 
+_CITATIONS = frozenset(CANDIDATE_CITATIONS)
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -155,7 +156,7 @@ class GeminiStreamDecoder:
             if candidate.get("finishReason") is not None:
                 self._finish = Finish(*_reason(candidate, self._calls))
             lost_metadata(candidate, self._losses)
-            if any(candidate.get(name) is not None for name in CANDIDATE_CITATIONS):
+            if not _CITATIONS.isdisjoint(candidate) and any(candidate.get(name) is not None for name in CANDIDATE_CITATIONS):
                 self._losses.add("dropped:citations", "grounding comes behind the text of a stream and has no event")
         blocked = blocked_of(chunk) if "promptFeedback" in chunk else None
         if blocked is not None and not candidate:

@@ -5,6 +5,7 @@ A call comes whole, in a line of its own. Text and thinking come in pieces; the 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import orjson
@@ -31,10 +32,18 @@ from extproc.core.ir import (
 )
 from extproc.core.losses import Losses
 from extproc.core.ndjson import NDJSONParser
+from extproc.core.observe import STRING
 from extproc.core.usage import Usage
 from extproc.dialects.ollama_chat.errors import encode_stream_error, error_of
 from extproc.dialects.ollama_chat.response import encode_call, encode_usage, last, plain, tool_calls, usage_of
 from extproc.dialects.ollama_chat.wire import GENERATE, answer_id, finish_of, seconds, timestamp, word_of
+
+_GOES_ON = re.compile(
+    (
+        rb'(?:\{"model": %b, "created_at": %b, "message": \{"role": "assistant", "content": %b(?:, "thinking": %b)?\}, "done": false\}\n)++'
+        % (STRING, STRING, STRING, STRING)
+    ).replace(b" ", b" ?")
+)
 
 
 class OllamaStreamDecoder:
@@ -54,6 +63,10 @@ class OllamaStreamDecoder:
     @property
     def losses(self) -> Sequence[Loss]:
         return self._losses
+
+    def goes_on(self, data: bytes) -> bool:
+        """Are `data` whole lines that only go on with a text? Who watches need not read them."""
+        return self._parser.idle and _GOES_ON.fullmatch(data) is not None
 
     def feed(self, data: bytes) -> list[Event]:
         if self._over:
@@ -156,7 +169,7 @@ class OllamaStreamEncoder:
         self._created = timestamp(reply.created)
         self._blocks: dict[int, type] = {}
         self._calls: dict[int, _Call] = {}
-        self._thought: dict[int, Thinking] = {}
+        self._thought: dict[int, tuple[Thinking, list[str]]] = {}
         self._signed: list[Thinking] = []
         self._usage: Usage | None = None
         self._finish: Finish | None = None
@@ -197,7 +210,7 @@ class OllamaStreamEncoder:
             self._calls[event.index] = _Call(block)
             return b""
         if isinstance(block, Thinking):
-            self._thought[event.index] = Thinking(block.text, block.opaque, block.redacted)
+            self._thought[event.index] = (Thinking("", block.opaque, block.redacted), [block.text])
             return self._line({"thinking": block.text}) if block.text else b""
         text = plain(block, self._losses)
         return self._line({"content": text}) if text else b""
@@ -209,7 +222,7 @@ class OllamaStreamEncoder:
             call.pieces.append(event.text)
             return b""
         if kind is Thinking:
-            self._thought[event.index].text += event.text
+            self._thought[event.index][1].append(event.text)
             return self._line({"thinking": event.text})
         if kind is Text or kind is Refusal:
             return self._line({"content": event.text})
@@ -218,8 +231,10 @@ class OllamaStreamEncoder:
 
     def _stop(self, event: BlockStop) -> bytes:
         self._blocks.pop(event.index, None)
-        thought = self._thought.pop(event.index, None)
-        if thought is not None:
+        known = self._thought.pop(event.index, None)
+        if known is not None:
+            thought, pieces = known
+            thought.text = "".join(pieces)
             thought.opaque = event.opaque or thought.opaque
             self._signed.append(thought)
             return b""

@@ -17,7 +17,8 @@ class ChatObserver(DecodingObserver):
     __slots__ = ("_calls", "_chunks")
 
     def __init__(self, *, hide_usage: bool, whole_calls: bool = False) -> None:
-        super().__init__(ChatStreamDecoder())
+        decoder = ChatStreamDecoder()
+        super().__init__(decoder, decoder.goes_on)
         self._chunks = UsageChunks() if hide_usage else None
         self._calls = WholeCalls() if whole_calls else None
 

@@ -35,6 +35,7 @@ from extproc.core.ir import (
     UsageUpdate,
 )
 from extproc.core.losses import Losses
+from extproc.core.observe import STRING, events
 from extproc.core.openai_errors import decode_error_object
 from extproc.core.unix_time import unix_time
 from extproc.dialects.openai_chat import details
@@ -44,6 +45,13 @@ from extproc.dialects.openai_chat.response import ANSWER, CHOICE, KNOWN, SOURCES
 from extproc.dialects.openai_chat.signature import google_signature
 from extproc.dialects.openai_chat.usage import decode_finish, decode_usage, finish_error
 
+_PLAIN = rb'"(?!error"|usage"|choices")[a-z_]+": (?:%b|[\d.]+|null)|"usage": null' % STRING
+_SAID = rb'"(?:role|channel|content|reasoning|reasoning_content)": %b|"[a-z_]+": null' % STRING
+_CALLED = rb'"tool_calls": \[\{"index": \d+, "function": \{"arguments": %b\}\}\]' % STRING
+_GOES_ON = events(
+    rb'(?:(?:%b), )*+"choices": \[\{(?:"index": 0, )?"delta": \{(?:%b|(?:%b)(?:, (?:%b))*+)\}' % (_PLAIN, _CALLED, _SAID, _SAID),
+    rb'(?:, "[a-z_]+": (?:null|0))*+\}\](?:, (?:%b))*+' % _PLAIN,
+)
 _TEXTS: dict[str, type[Text | Refusal | Thinking]] = {"text": Text, "refusal": Refusal, "thinking": Thinking}
 
 
@@ -98,6 +106,10 @@ class ChatStreamDecoder:
     @property
     def losses(self) -> Sequence[Loss]:
         return self._losses
+
+    def goes_on(self, data: bytes) -> bool:
+        """Are `data` whole events that only go on with a text? Who watches need not read them."""
+        return self._parser.idle and not self._blank and _GOES_ON.fullmatch(data) is not None
 
     def feed(self, data: bytes) -> list[Event]:
         out: list[Event] = []

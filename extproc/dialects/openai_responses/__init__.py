@@ -65,7 +65,8 @@ class OpenAIResponses:
         return ResponsesStreamEncoder(reply)
 
     def stream_observer(self, *, hide_usage: bool, form: str = "") -> StreamObserver:  # noqa: ARG002 - the format always reports usage
-        return DecodingObserver(ResponsesStreamDecoder())
+        decoder = ResponsesStreamDecoder()
+        return DecodingObserver(decoder, decoder.goes_on)
 
     def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
         return openai_errors.decode_error(status, headers, body)

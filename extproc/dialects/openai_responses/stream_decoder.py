@@ -32,12 +32,16 @@ from extproc.core.ir import (
     UsageUpdate,
 )
 from extproc.core.losses import Losses
+from extproc.core.observe import STRING, events
 from extproc.core.openai_errors import decode_error_object
 from extproc.dialects.openai_responses.response_decode import call_id, decode_item, decode_part, failure, head
 from extproc.dialects.openai_responses.tools import flat_name
 from extproc.dialects.openai_responses.usage import decode_finish, decode_usage
 from extproc.dialects.openai_responses.wire import BREAK, thinking_of
 
+_MEMBER = rb'"(?!type")[a-z_]+": (?:%b|\d+|null|\[\])' % STRING
+_KIND = rb'"type": "response\.(?:output_text|function_call_arguments|reasoning_summary_text|reasoning_text)\.delta"'
+_GOES_ON = events(rb"(?:%b, )*+%b(?:, %b)*+" % (_MEMBER, _KIND, _MEMBER))
 _SILENT = frozenset(
     {
         "response.content_part.added",
@@ -107,6 +111,10 @@ class ResponsesStreamDecoder:
     @property
     def losses(self) -> Sequence[Loss]:
         return self._losses
+
+    def goes_on(self, data: bytes) -> bool:
+        """Are `data` whole events that only go on with a text? Who watches need not read them."""
+        return self._parser.idle and _GOES_ON.fullmatch(data) is not None
 
     def feed(self, data: bytes) -> list[Event]:
         out: list[Event] = []
