@@ -91,6 +91,26 @@ def test_an_answer_with_an_odd_member_is_carried_or_refused(name: str) -> None:
                     pipes.translate_whole(raw, DIALECTS[client], upstream, REPLY, stream=stream)
 
 
+def test_a_tool_choice_and_a_format_of_odd_types() -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "string", "format": {}}}, "required": ["a"]}
+    body = {
+        "model": "m",
+        "max_tokens": 4096,
+        "messages": [{"role": "user", "content": "a"}],
+        "thinking": {"type": "adaptive"},
+        "tools": [{"name": "f", "input_schema": schema}],
+        "tool_choice": {"type": []},
+        "output_config": {"format": {"type": "json_schema", "schema": schema}},
+    }
+    raw, client = orjson.dumps(body), DIALECTS["anthropic_messages"]
+    for dialect, facts in _targets(client.name):
+        with suppress(ApiError):
+            if DIALECTS[dialect].name == client.name:
+                client.splice_request(raw, body, facts, Ask("m"))
+            else:
+                DIALECTS[dialect].encode_request(client.decode_request({**body, "tool_choice": None}), facts)
+
+
 EMBEDDINGS: dict[str, tuple[Any, ...]] = {
     "openai_embeddings": ({"model": "m", "input": ["a"], "dimensions": 3, "encoding_format": "base64"},),
     "gemini_embeddings": (

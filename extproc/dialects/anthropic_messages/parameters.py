@@ -208,7 +208,7 @@ def _as_said(wanted: Reasoning) -> tuple[dict[str, JSON] | None, str | None]:
 
 def fitted(thinking: dict[str, JSON], request: Request, out: dict[str, JSON], facts: Facts, losses: Losses) -> dict[str, JSON] | None:
     """Manual thinking that the request allows; None where it must be off. `out` holds `messages`, `max_tokens` and perhaps `tool_choice`."""
-    if out.get("tool_choice", {}).get("type") in {"any", "tool"}:
+    if out.get("tool_choice", {}).get("type") in ("any", "tool"):
         losses.add("coerced:thinking", "off: a tool is forced, which manual thinking forbids")
         return None
     if out["messages"][-1].get("role") == "assistant" or not continues_signed(out["messages"]):

@@ -29,7 +29,7 @@ _REFUSED = frozenset(
         "propertyNames",
     }
 )
-_FORMATS = frozenset({"date-time", "uuid", "date", "time"})
+_FORMATS = ("date-time", "uuid", "date", "time")
 _MAPS = ("properties", "$defs", "definitions")
 _LISTS = ("anyOf", "allOf", "oneOf")
 
