@@ -39,7 +39,7 @@ def _manager(options: Options, sources: Sources) -> dict[str, Any]:
         data["tracing"] = merge(tracing, _tracing(options, options.otlp))
     data["access_log"] = _access_log(data.get("access_log") or [], options)
     local = data.get("local_reply_config") or {}
-    data["local_reply_config"] = {**local, "mappers": replies.mappers(local.get("mappers") or [])}
+    data["local_reply_config"] = {**local, "mappers": replies.mappers(local.get("mappers") or [], options.max_body_bytes)}
     data["http_filters"] = filters.route_chain(dict(sources.ext_proc.data.get("route") or {}), options.max_body_bytes)
     # Without a chain of its own a refused upgrade would be shown to the ext_proc server, as an answer to a request that it never saw.
     data["upgrade_configs"] = [{"upgrade_type": UPGRADE, "filters": filters.upgrade_chain()}]

@@ -1,4 +1,5 @@
-"""Envoy's own answers in JSON that the OpenAI and the Anthropic SDK both read: `{"type": "error", "error": {type, message, code}}`.
+"""Envoy's own answers in JSON that every SDK reads: `{"type": "error", "error": {type, message, code}, "message"}`, of which OpenAI's, Google's and
+Ollama's look at `error`, Anthropic's at both members before, AWS's and Cohere's at the last.
 
 The first mapper that matches wins. `x-llm-local` tells the return stage that the answer is Envoy's and not the provider's: its value is
 Envoy's RESPONSE_CODE_DETAILS, and the return stage takes it off. There is no default format, and no mapper of ours takes details that begin
@@ -13,6 +14,7 @@ from typing import Any
 from extproc.core.errors import ErrorKind
 from extproc.envoyconfig import wire
 from extproc.envoyconfig.merge import merge
+from extproc.envoyconfig.options import MIB
 
 LOCAL_HEADER = "x-llm-local"
 UPGRADE_REFUSED = "WebSocket and realtime connections are not served."
@@ -67,7 +69,7 @@ _REPLIES: tuple[_Reply, ...] = (
         f"response.code == 413 && {_NOT_OURS}",
         ErrorKind.TOO_LARGE,
         "request_too_large",
-        "The request body is larger than the gateway accepts.",
+        "The request body is larger than the gateway accepts: {limit} at most.",
     ),
     _Reply(
         f"(response.code == 408 || response.code == 504) && {_NOT_OURS}",
@@ -85,20 +87,25 @@ _REPLIES: tuple[_Reply, ...] = (
 )
 
 
-def mappers(own: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def mappers(own: list[dict[str, Any]], max_body_bytes: int) -> list[dict[str, Any]]:
     """`own` are the operator's, which come first and get the mark too."""
-    return [_marked(mapper) for mapper in own] + [_marked(_mapper(reply), reply.local) for reply in _REPLIES]
+    return [_marked(mapper) for mapper in own] + [_marked(_mapper(reply, max_body_bytes), reply.local) for reply in _REPLIES]
 
 
-def _mapper(reply: _Reply) -> dict[str, Any]:
+def _mapper(reply: _Reply, max_body_bytes: int) -> dict[str, Any]:
     mapper: dict[str, Any] = {"filter": {"extension_filter": wire.named("cel", wire.CEL_FILTER, {"expression": reply.when})}}
     if reply.status is not None:
         mapper["status_code"] = reply.status
     if reply.retry_after is not None:
         mapper["headers_to_add"] = [_header("retry-after", reply.retry_after)]
-    body = {"type": "error", "error": {"type": reply.type, "message": reply.message, "code": str(reply.code)}}
+    message = reply.message.replace("{limit}", _size(max_body_bytes))
+    body = {"type": "error", "error": {"type": reply.type, "message": message, "code": str(reply.code)}, "message": message}
     mapper["body_format_override"] = {"content_type": "application/json", "json_format": body}
     return mapper
+
+
+def _size(count: int) -> str:
+    return f"{count // MIB} MiB" if count % MIB == 0 else f"{count} bytes"
 
 
 def _marked(mapper: dict[str, Any], local: str | None = "%RESPONSE_CODE_DETAILS%") -> dict[str, Any]:

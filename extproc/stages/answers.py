@@ -22,12 +22,14 @@ FINAL = "x-llm-final"
 
 def immediate(client: Dialect, error: ApiError, details: str, *, final: bool = False) -> Immediate:
     """`error` as the whole answer, in the client's envelope."""
-    status, body = client.encode_error(error)
     headers = [JSON_TYPE]
+    if error.kind is ErrorKind.METHOD_NOT_ALLOWED and error.param:
+        # it belongs into a header and is no parameter of the request
+        headers.append(("allow", error.param))
+        error = ApiError(error.kind, error.message, code=error.code)
+    status, body = client.encode_error(error)
     if error.retry_after is not None:
         headers.append(("retry-after", str(max(1, ceil(error.retry_after)))))
-    if error.kind is ErrorKind.METHOD_NOT_ALLOWED and error.param:
-        headers.append(("allow", error.param))
     if final:
         headers.append((FINAL, details))
     return Immediate(status, headers, body, details)

@@ -163,8 +163,8 @@ _SDK_HEADERS = (
     (GEMINI, "x-goog-api-client"),
     (BEDROCK, "amz-sdk-invocation-id"),
 )
-_MISTRAL = "mistral"
-"""A word of the user agent of Mistral's SDKs, and the form of their dialect: OpenAI's, but for the pieces of tool calls."""
+MISTRAL = "mistral"
+"""A word of the user agent of Mistral's SDKs, and the form of their dialect: OpenAI's, but for the pieces of tool calls and the list of models."""
 _RELATED = {
     "anthropic_count_tokens": ANTHROPIC,
     "gemini_count_tokens": GEMINI,
@@ -210,12 +210,15 @@ def find(method: str, target: str, headers: Headers, passthrough: Sequence[Passt
     if headers.get("upgrade", "").lower() == "websocket" or path.startswith(_REALTIME):
         raise ApiError(ErrorKind.NOT_IMPLEMENTED, "realtime and WebSocket APIs are not served here; use the streaming HTTP API")
     served = _served(path, query)
+    if served is not None and served.asked.own is Own.MODEL and method == "POST" and ":" in path:
+        # a method of a model that we do not have, rather than one model to be looked at
+        served = None
     if served is not None and method in served.methods:
         asked = served.asked
         if not asked.dialect:
             asked = replace(asked, dialect=guess_dialect(path, headers))
-        elif asked.dialect == OPENAI and _MISTRAL in headers.get("user-agent", ""):
-            asked = replace(asked, form=_MISTRAL)
+        if asked.dialect == OPENAI and MISTRAL in headers.get("user-agent", ""):
+            asked = replace(asked, form=MISTRAL)
         kept = "" if asked.query or asked.own is not None or not query else kept_query(query)
         return replace(asked, query=kept) if kept else asked
     for entry in passthrough:
@@ -224,7 +227,9 @@ def find(method: str, target: str, headers: Headers, passthrough: Sequence[Passt
     if served is not None:
         allowed = served.methods
         raise ApiError(ErrorKind.METHOD_NOT_ALLOWED, f"{method} is not allowed on {path}; use {' or '.join(allowed)}", param=", ".join(allowed))
-    raise ApiError(ErrorKind.NOT_FOUND, f"{method} {path[:200]} is not served here. Served: {_LIST}", code="unknown_url")
+    there = _OF_FAMILY[guess_dialect(path, headers)]
+    text = f"{method} {path[:200]} is not served here. Of this API there are {there}; of others {_CHATS}"
+    raise ApiError(ErrorKind.NOT_FOUND, text, code="unknown_url")
 
 
 def _served(path: str, query: str) -> _Served | None:
@@ -294,14 +299,15 @@ def _behind_version(path: str) -> str:
     return path[found.end() :] if found else path
 
 
-_LIST = ", ".join(
-    (
-        *(f"/v1{path}" for path in _OPENAI),
-        *(path for path in _OTHERS if path not in ("/", "/rerank")),
-        *("/v1beta/models/{model}:" + name for name in _GOOGLE_METHODS),
-        *("/model/{model}/" + name for name in _BEDROCK_METHODS),
-    )
+_ALL: tuple[tuple[str, str], ...] = (
+    *((OPENAI, f"/v1{path}") for path in _OPENAI),
+    *((_RELATED.get(s.asked.dialect, s.asked.dialect), path) for path, s in _OTHERS.items() if path not in ("/", "/rerank", "/v1alpha/models")),
+    *((GEMINI, "/v1beta/models/{model}:" + name) for name in _GOOGLE_METHODS),
+    *((BEDROCK, "/model/{model}/" + name) for name in _BEDROCK_METHODS),
 )
+_OF_FAMILY = {dialect: ", ".join(path for family, path in _ALL if family == dialect) for dialect, _ in _ALL}
+_CHATS = "/v1/chat/completions, /v1/responses, /v1/messages, /v1beta/models/{model}:generateContent, /model/{model}/converse, /v2/chat, /api/chat"
+"""What an unknown path is answered with: the paths of the API that was probably meant, and where the others begin."""
 
 
 def model_and_stream(body: Any, asked: Asked) -> tuple[str, bool]:

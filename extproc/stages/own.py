@@ -2,78 +2,125 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
+from extproc.core.dialect import Need
 from extproc.core.errors import ApiError, ErrorKind
-from extproc.registry.types import Registry
-from extproc.stages.operations import ANTHROPIC, GEMINI, OLLAMA, Asked, Own, unknown_model
+from extproc.core.operation import Operation
+from extproc.registry.types import Model, Registry
+from extproc.stages.operations import ANTHROPIC, COHERE, GEMINI, MISTRAL, OLLAMA, Asked, Own, unknown_model
 
 OLLAMA_VERSION = "0.12.6"
 """The version of Ollama's API that we speak: some of its clients refuse to talk to an older one."""
 
 _SOME_DAY = "1970-01-01T00:00:00Z"
 _NO_DETAILS = {"parent_model": "", "format": "", "family": "", "families": [], "parameter_size": "", "quantization_level": ""}
+_GEMINI_METHODS = {
+    Operation.CHAT: ("generateContent", "streamGenerateContent"),
+    Operation.COUNT_TOKENS: ("countTokens",),
+    Operation.EMBEDDINGS: ("embedContent", "batchEmbedContents"),
+}
+_COHERE_ENDPOINTS = {Operation.CHAT: "chat", Operation.EMBEDDINGS: "embed", Operation.RERANK: "rerank"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Card:
+    """What is told of a model: what some target of it may do, and the largest windows (tokens) that are known of one."""
+
+    name: str
+    operations: frozenset[Operation]
+    needs: frozenset[str]
+    window: int | None
+    most: int | None
 
 
 def answer(asked: Asked, registry: Registry, started: int, body: Any = None) -> bytes:
     """The body of our answer. `started` is in Unix seconds; `body` the parsed request of one that has a body. Raises `ApiError`: an unknown model."""
+    dialect = asked.form or asked.dialect
     match asked.own:
         case Own.MODELS:
-            return _list(registry, asked.dialect, started)
+            # the names that applications may ask for, aliases too; wildcards are no names
+            names = sorted({n for m in registry.models.values() for n in (m.name, *m.aliases) if not n.endswith("*")})
+            return orjson.dumps(_list([_card(name, registry) for name in names], dialect, started))
         case Own.MODEL:
-            return _one(_known(registry, asked.model.removeprefix("models/") if asked.dialect == GEMINI else asked.model), asked.dialect, started)
+            return orjson.dumps(_one(_card(asked.model.removeprefix("models/") if dialect == GEMINI else asked.model, registry), dialect, started))
         case Own.SHOW:
             name = (body.get("model") or body.get("name")) if isinstance(body, dict) else None
             if not isinstance(name, str) or not name:
                 raise ApiError(ErrorKind.INVALID_REQUEST, "`model` is required and must be a string", param="model")
-            _known(registry, name)
-            shown = {"modelfile": "", "parameters": "", "template": "", "license": "", "details": _NO_DETAILS, "model_info": {}}
-            return orjson.dumps({**shown, "capabilities": ["completion", "tools"], "modified_at": _SOME_DAY})
+            return orjson.dumps(_shown(_card(name, registry)))
         case Own.VERSION:
             return orjson.dumps({"version": OLLAMA_VERSION})
         case _:
             return b'{"service":"llm-extproc","models":"/v1/models"}'
 
 
-def _known(registry: Registry, name: str) -> str:
-    if registry.resolve(name) is None:
+def _card(name: str, registry: Registry) -> _Card:
+    model: Model | None = registry.resolve(name)
+    if model is None:
         raise unknown_model(name)
-    return name
+    targets = [registry.targets[target] for rank in model.ranks for target, _ in rank.targets]
+    return _Card(
+        name,
+        frozenset(upstream.operation for target in targets for upstream in target.upstreams),
+        frozenset(need for need in (Need.TOOLS, Need.VISION) if any(target.capabilities.get(need, True) for target in targets)),
+        _largest(target.facts.context_window for target in targets),
+        _largest(target.facts.max_output_tokens for target in targets),
+    )
 
 
-def _list(registry: Registry, dialect: str, started: int) -> bytes:
-    """The models that applications may ask for, exact names and aliases. Wildcards are no names."""
-    names = sorted({n for m in registry.models.values() for n in (m.name, *m.aliases) if not n.endswith("*")})
+def _largest(numbers: Iterable[int | None]) -> int | None:
+    return max((n for n in numbers if n is not None), default=None)
+
+
+def _list(cards: list[_Card], dialect: str, started: int) -> dict[str, object]:
+    models = [_one(card, dialect, started) for card in cards]
     if dialect == ANTHROPIC:
-        data = [_anthropic(n) for n in names]
-        return orjson.dumps({"data": data, "has_more": False, "first_id": names[0] if names else None, "last_id": names[-1] if names else None})
+        return {"data": models, "has_more": False, "first_id": cards[0].name if cards else None, "last_id": cards[-1].name if cards else None}
+    if dialect in (GEMINI, OLLAMA, COHERE):
+        return {"models": models}
+    return {"object": "list", "data": models}
+
+
+def _one(card: _Card, dialect: str, started: int) -> dict[str, object]:
+    """Sources: the list of models in the reference of each API, and what their SDKs require of an entry."""
+    name, window = card.name, card.window
+    if dialect == ANTHROPIC:
+        return {"type": "model", "id": name, "display_name": name, "created_at": _SOME_DAY, "max_input_tokens": window, "max_tokens": card.most}
     if dialect == GEMINI:
-        return orjson.dumps({"models": [_gemini(n) for n in names]})
+        methods = [method for operation, found in _GEMINI_METHODS.items() if operation in card.operations for method in found]
+        limits = {"inputTokenLimit": window, "outputTokenLimit": card.most}
+        known = {limit: number for limit, number in limits.items() if number is not None}
+        return {"name": f"models/{name}", "displayName": name, **known, "supportedGenerationMethods": methods}
+    if dialect == COHERE:
+        endpoints = [endpoint for operation, endpoint in _COHERE_ENDPOINTS.items() if operation in card.operations]
+        return {"name": name, "is_deprecated": False, "endpoints": endpoints, "finetuned": False, "context_length": window, "features": None}
     if dialect == OLLAMA:
-        return orjson.dumps({"models": [_ollama(n) for n in names]})
-    return orjson.dumps({"object": "list", "data": [_openai(n, started) for n in names]})
+        return {"name": name, "model": name, "modified_at": _SOME_DAY, "size": 0, "digest": "", "details": _NO_DETAILS}
+    entry: dict[str, object] = {"id": name, "object": "model", "created": started, "owned_by": "llm-extproc"}
+    if dialect == MISTRAL:
+        able = {
+            "completion_chat": Operation.CHAT in card.operations,
+            "function_calling": Need.TOOLS in card.needs,
+            "vision": Need.VISION in card.needs,
+        }
+        entry |= {"type": "base", "name": name, "aliases": [], "capabilities": able}
+        if window is not None:
+            entry["max_context_length"] = window
+    return entry
 
 
-def _one(name: str, dialect: str, started: int) -> bytes:
-    if dialect == ANTHROPIC:
-        return orjson.dumps(_anthropic(name))
-    return orjson.dumps(_gemini(name) if dialect == GEMINI else _openai(name, started))
-
-
-def _openai(name: str, created: int) -> dict[str, object]:
-    return {"id": name, "object": "model", "created": created, "owned_by": "llm-extproc"}
-
-
-def _anthropic(name: str) -> dict[str, object]:
-    return {"type": "model", "id": name, "display_name": name, "created_at": _SOME_DAY}
-
-
-def _gemini(name: str) -> dict[str, object]:
-    methods = ["generateContent", "streamGenerateContent", "countTokens"]
-    return {"name": f"models/{name}", "displayName": name, "supportedGenerationMethods": methods}
-
-
-def _ollama(name: str) -> dict[str, object]:
-    return {"name": name, "model": name, "modified_at": _SOME_DAY, "size": 0, "digest": "", "details": _NO_DETAILS}
+def _shown(card: _Card) -> dict[str, object]:
+    """Ollama's /api/show: clients look for `capabilities` there."""
+    able = [
+        *(["completion"] if Operation.CHAT in card.operations else []),
+        *(["embedding"] if Operation.EMBEDDINGS in card.operations else []),
+        *(need for need in ("tools", "vision") if need in card.needs and Operation.CHAT in card.operations),
+    ]
+    known = {"general.architecture": "llm", "llm.context_length": card.window} if card.window is not None else {}
+    texts = {"modelfile": "", "parameters": "", "template": "", "license": ""}
+    return {**texts, "details": _NO_DETAILS, "model_info": known, "capabilities": able, "modified_at": _SOME_DAY}

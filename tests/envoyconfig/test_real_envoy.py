@@ -84,6 +84,7 @@ def error_of(answer: httpx.Response) -> tuple[int, str]:
     body = answer.json()
     assert body["type"] == "error"
     assert set(body["error"]) == {"type", "message", "code"}
+    assert body["message"] == body["error"]["message"], "where AWS's and Cohere's SDKs look"
     assert "x-llm-local" not in answer.headers
     return answer.status_code, body["error"]["code"]
 
@@ -313,7 +314,9 @@ def test_the_largest_body_and_one_byte_more(setting: Setting) -> None:
     assert setting.post(json=None, content=b"x" * MIB).status_code == 200
     assert [size for _, _, size in setting.a.requests + setting.b.requests] == [MIB, MIB]
     setting.fresh(["a", "b"])
-    assert error_of(setting.post(json=None, content=b"x" * (MIB + 1))) == (413, "request_too_large")
+    too_large = setting.post(json=None, content=b"x" * (MIB + 1))
+    assert error_of(too_large) == (413, "request_too_large")
+    assert too_large.json()["message"] == "The request body is larger than the gateway accepts: 1 MiB at most."
     assert error_of(setting.post(json=None, content=in_pieces(MIB + 1))) == (413, "request_too_large")
     assert not setting.a.requests
 

@@ -125,7 +125,7 @@ def test_our_own_answers(path: str, headers: dict[str, str], own: Own, dialect: 
         ("GET", "/v1/responses", {}, ErrorKind.METHOD_NOT_ALLOWED),
         ("GET", "/v1beta/models/x:generateContent", {}, ErrorKind.METHOD_NOT_ALLOWED),
         ("DELETE", "/v1/models/x", {}, ErrorKind.METHOD_NOT_ALLOWED),
-        ("POST", "/v1beta/models/x:generateAnswer", {}, ErrorKind.METHOD_NOT_ALLOWED),
+        ("POST", "/v1beta/models/x:generateAnswer", {}, ErrorKind.NOT_FOUND),
         ("POST", "/model/x/invoke", {}, ErrorKind.NOT_FOUND),
         ("POST", "/v1/files", {}, ErrorKind.NOT_FOUND),
         ("POST", "/openai/deployments/x/models", {}, ErrorKind.NOT_FOUND),
@@ -137,6 +137,25 @@ def test_refusals(method: str, path: str, headers: dict[str, str], kind: ErrorKi
     with pytest.raises(ApiError) as refused:
         find(method, path, headers)
     assert refused.value.kind is kind
+
+
+@pytest.mark.parametrize(
+    ("path", "there", "absent"),
+    [
+        ("/v2/nothing", "Of this API there are /v2/chat, /v2/embed, /v2/rerank, /v1/rerank;", "/v1/embeddings"),
+        ("/api/pull", "/api/tags, /api/show, /api/version;", "/v2/rerank"),
+        ("/v1beta/files", "/v1beta/models/{model}:embedContent", "/v2/embed"),
+        ("/model/x/invoke", "/model/{model}/converse-stream, /model/{model}/count-tokens;", "/api/tags"),
+        ("/v1/messages/batches", "/v1/messages, /v1/messages/count_tokens;", "/v1/audio/speech"),
+        ("/v1/nothing", "/v1/audio/speech", "/api/tags"),
+    ],
+)
+def test_an_unknown_path_is_told_its_neighbours(path: str, there: str, absent: str) -> None:
+    with pytest.raises(ApiError) as refused:
+        find("POST", path, {})
+    assert there in refused.value.message
+    assert absent not in refused.value.message
+    assert "/v1/chat/completions" in refused.value.message
 
 
 @pytest.mark.parametrize(

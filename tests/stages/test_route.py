@@ -72,6 +72,12 @@ def test_paths(method: str, path: str, status: int) -> None:
     assert of_type(exchange.handle(request_headers(path, method, end=True)), Immediate).status == status
 
 
+def test_the_allowed_method_is_a_header_and_no_parameter() -> None:
+    refused = of_type(world().route().handle(request_headers("/v1/chat/completions", "GET", end=True)), Immediate)
+    assert dict(refused.headers)["allow"] == "POST"
+    assert orjson.loads(refused.body)["error"]["param"] is None
+
+
 def test_a_websocket_upgrade_is_not_implemented() -> None:
     exchange = world().route()
     assert of_type(exchange.handle(request_headers("/v1/chat/completions", "GET", upgrade="websocket")), Immediate).status == 501
@@ -199,8 +205,8 @@ SHAPES = [
     ("/api/tags", {}, ["models"]),
     ("/api/version", {}, ["version"]),
     ("/v1/models/chat", {}, ["id", "object", "created", "owned_by"]),
-    ("/v1beta/models/chat", {}, ["name", "displayName", "supportedGenerationMethods"]),
-    ("/v1/models/alias", {"anthropic_version": "2023-06-01"}, ["type", "id", "display_name", "created_at"]),
+    ("/v1beta/models/chat", {}, ["name", "displayName", "outputTokenLimit", "supportedGenerationMethods"]),
+    ("/v1/models/alias", {"anthropic_version": "2023-06-01"}, ["type", "id", "display_name", "created_at", "max_input_tokens", "max_tokens"]),
 ]
 
 
