@@ -91,24 +91,29 @@ def test_an_answer_with_an_odd_member_is_carried_or_refused(name: str) -> None:
                     pipes.translate_whole(raw, DIALECTS[client], upstream, REPLY, stream=stream)
 
 
-def test_a_tool_choice_and_a_format_of_odd_types() -> None:
-    schema = {"type": "object", "properties": {"a": {"type": "string", "format": {}}}, "required": ["a"]}
+def test_a_forced_tool_of_an_odd_type_beside_thinking() -> None:
     body = {
         "model": "m",
         "max_tokens": 4096,
         "messages": [{"role": "user", "content": "a"}],
         "thinking": {"type": "adaptive"},
-        "tools": [{"name": "f", "input_schema": schema}],
+        "tools": [{"name": "f", "input_schema": {"type": "object"}}],
         "tool_choice": {"type": []},
-        "output_config": {"format": {"type": "json_schema", "schema": schema}},
     }
-    raw, client = orjson.dumps(body), DIALECTS["anthropic_messages"]
-    for dialect, facts in _targets(client.name):
+    facts = Facts("claude-sonnet-4-5", "anthropic")
+    assert orjson.loads(DIALECTS["anthropic_messages"].splice_request(orjson.dumps(body), body, facts, Ask("m")).body)["tool_choice"] == {"type": []}
+
+
+def test_a_format_of_an_odd_type_in_a_schema() -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "string", "format": {}}}, "required": ["a"]}
+    body = {
+        "model": "m",
+        "messages": [{"role": "user", "content": "a"}],
+        "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}},
+    }
+    for dialect, facts in _targets("openai_chat"):
         with suppress(ApiError):
-            if DIALECTS[dialect].name == client.name:
-                client.splice_request(raw, body, facts, Ask("m"))
-            else:
-                DIALECTS[dialect].encode_request(client.decode_request({**body, "tool_choice": None}), facts)
+            DIALECTS[dialect].encode_request(DIALECTS["openai_chat"].decode_request(copy.deepcopy(body)), facts)
 
 
 EMBEDDINGS: dict[str, tuple[Any, ...]] = {
