@@ -44,7 +44,7 @@ MODELS = {
     "ollama_chat": "llama3.2",
 }
 APIS = {"oa": "chat", "ob": "chat", "re": "responses", "be": "converse", "bi": "invoke", "ol": "ollama"}
-FIRST = {"oa": "am", "an": "ob", "ge": "ob", "re": "an", "be": "oa", "bi": "oa", "co": "am", "ol": "am"}
+FIRST = {"oa": "am", "an": "ob", "ge": "ob", "re": "am", "be": "ob", "bi": "ob", "co": "am", "ol": "am"}
 """A first provider of each dialect, and the next one, which never fails."""
 
 # ejection has a test of its own; here it would only let tests disturb each other

@@ -27,7 +27,7 @@ class Ollama(Sdk):
         self.client._client.event_hooks = {"request": [self._name_request], "response": [self._note]}
 
     def _name_request(self, request: httpx.Request) -> None:
-        request.headers["x-request-id"] = self._local.request_id
+        request.headers["x-request-id"] = getattr(self._local, "request_id", "unnamed")
 
     def _note(self, response: httpx.Response) -> None:
         self._local.headers = dict(response.headers)

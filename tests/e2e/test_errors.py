@@ -10,11 +10,15 @@ from typing import Any
 import httpx
 import pytest
 
-from extproc.simulator import Simulator
+from extproc.simulator import FaultKind, Simulator
+from tests.e2e.every_sdk import SDKS
 from tests.e2e.sdks import Anthropic, OpenAI, Sdk
 from tests.e2e.stack import Stack, running_stack
 
 CHAT, MESSAGES = "/v1/chat/completions", "/v1/messages"
+RESPONSES, GEMINI, CONVERSE, COHERE, OLLAMA = "/v1/responses", "/v1beta/models/{m}:generateContent", "/model/{m}/converse", "/v2/chat", "/api/chat"
+TURNS = {CHAT: "messages", MESSAGES: "messages", RESPONSES: "input", GEMINI: "contents", CONVERSE: "messages", COHERE: "messages", OLLAMA: "messages"}
+"""The paths of every client dialect, with the member of the body that holds the conversation. `{m}` is a model that the path names."""
 JSON = {"content-type": "application/json"}
 ASK = {"model": "oa", "max_tokens": 9, "messages": [{"role": "user", "content": "hello"}]}
 
@@ -23,12 +27,23 @@ def check_envelope(answer: httpx.Response, path: str) -> dict[str, Any]:
     """JSON in the dialect that the path belongs to; returns its error object."""
     assert answer.headers["content-type"] == "application/json"
     document = answer.json()
+    error: dict[str, Any] = document.get("error", document)
     if path.startswith(MESSAGES):
         assert document["type"] == "error"
-        assert set(document["error"]) >= {"type", "message"}
+        assert set(error) >= {"type", "message"}
+    elif path.startswith("/v1beta/"):
+        assert error["code"] == answer.status_code
+        assert set(error) >= {"message", "status"}
+    elif path.startswith("/model/"):
+        assert set(document) == {"message", "__type"}
+        assert answer.headers.get("x-amzn-errortype", document["__type"]) == document["__type"]
+    elif path.startswith("/v2/"):
+        assert isinstance(document["message"], str)
+    elif path.startswith("/api/"):
+        assert isinstance(document["error"], str)
+        error = {"message": document["error"]}
     else:
-        assert set(document["error"]) >= {"message", "type", "param", "code"}
-    error: dict[str, Any] = document["error"]
+        assert set(error) >= {"message", "type", "param", "code"}
     assert "Traceback" not in error["message"]
     return error
 
@@ -38,26 +53,33 @@ BAD_BODIES: dict[str, tuple[bytes, dict[str, str], int]] = {
     "nothing": (b"", {}, 400),
     "an array": (b"[]", {}, 400),
     "not UTF-8": (b'{"model": "\xff\xfe"}', {}, 400),
+    "far too deep": (b'{"model": "oa", "TURNS": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", {}, 400),
+    "messages of another shape": (b'{"model": "ge", "max_tokens": 9, "TURNS": 7}', {}, 400),
+    "compressed": (b"\x1f\x8b\x08", {"content-encoding": "gzip"}, 415),
+}
+BAD_MODELS: dict[str, tuple[bytes, dict[str, str], int]] = {
     "no model": (b'{"messages": []}', {}, 400),
     "a model that is no string": (b'{"model": 4, "messages": []}', {}, 400),
     "a stream that is no boolean": (b'{"model": "oa", "stream": "yes", "messages": []}', {}, 400),
     "duplicate keys": (b'{"model": "oa", "model": "an", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]}', {}, 400),
-    "far too deep": (b'{"model": "oa", "messages": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", {}, 400),
-    "messages of another shape": (b'{"model": "ge", "max_tokens": 9, "messages": 7}', {}, 400),
-    "compressed": (b"\x1f\x8b\x08", {"content-encoding": "gzip"}, 415),
     "an unknown model": (b'{"model": "nobody", "max_tokens": 9, "messages": []}', {}, 404),
 }
+"""Only where the body names the model."""
+BAD = [(path, name) for path in TURNS for name in ({**BAD_BODIES, **BAD_MODELS} if "{m}" not in path else BAD_BODIES)]
 
 
-@pytest.mark.parametrize("path", [CHAT, MESSAGES])
-@pytest.mark.parametrize("name", BAD_BODIES)
+@pytest.mark.parametrize(("path", "name"), BAD)
 def test_bad_body(stack: Stack, path: str, name: str) -> None:
-    body, headers, status = BAD_BODIES[name]
-    answer = httpx.post(stack.url + path, content=body, headers=JSON | headers | {"x-request-id": f"bad-{name}-{path}"})
+    body, headers, status = {**BAD_BODIES, **BAD_MODELS}[name]
+    # a target of another dialect reads all of it
+    target = path.format(m="oa" if path == GEMINI else "ge")
+    request_id = f"bad-{name}-{path}"
+    content = body.replace(b"TURNS", TURNS[path].encode())
+    answer = httpx.post(stack.url + target, content=content, headers=JSON | headers | {"x-request-id": request_id})
     assert answer.status_code == status
     check_envelope(answer, path)
-    line = stack.lines.of(f"bad-{name}-{path}")
-    assert (line["outcome"], line["status"], line["attempts"]) == ("client_error", status, [])
+    line = stack.lines.of(request_id)
+    assert (line["outcome"], line["attempts"]) == ("client_error", [])
     assert stack.calls() == {}
 
 
@@ -109,9 +131,43 @@ def test_models_of_the_registry(stack: Stack, sdks: dict[str, Sdk]) -> None:
     assert openai_client.client.models.retrieve("oa").id == "oa"
     assert anthropic_client.client.models.retrieve("strict-alias").id == "strict-alias"
     assert openai_client.client.models.retrieve("wild-card-name").id == "wild-card-name"
-    for sdk in sdks.values():
+    for sdk in (openai_client, anthropic_client):
         with pytest.raises(sdk.errors.NotFoundError):
-            sdk.client.models.retrieve("nobody")  # type: ignore[attr-defined]
+            sdk.client.models.retrieve("nobody")
+    google, ollama = sdks["google-genai"], sdks["ollama"]
+    assert {m.name.removeprefix("models/") for m in google.client.models.list(config={"page_size": 1000})} == names  # type: ignore[attr-defined]
+    assert {m.model for m in ollama.client.list().models} == names  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("client", SDKS)
+def test_refusals_in_every_dialect(stack: Stack, sdks: dict[str, Sdk], client: str, stream: bool) -> None:
+    """A model that nobody has, a capability that no target has, and a provider that refuses the gateway's key, which is not the client's mistake."""
+    sdk = sdks[client]
+    with pytest.raises(Exception, match="nobody") as unknown:
+        sdk.ask("nobody", stream=stream)
+    assert sdk.status(unknown.value) == 404
+    with pytest.raises(Exception, match="tools") as lacking:
+        sdk.ask("mute", stream=stream, **sdk.options(tools=True))
+    # AWS has no 422
+    assert sdk.status(lacking.value) == (400 if client == "boto3" else 422)
+    assert stack.calls() == {}
+    for sim in ("oa", "an"):
+        stack.fault(sim, FaultKind.KEY_REFUSED)
+    with pytest.raises(Exception, match="1 oa: ") as refused:
+        sdk.ask("oa-an", stream=stream)
+    assert sdk.status(refused.value) == (424 if client == "boto3" else 502)
+    assert "sk-" not in str(refused.value)
+
+
+@pytest.mark.parametrize("client", SDKS)
+@pytest.mark.parametrize(("status", "shown"), [(429, 429), (503, 503)])
+def test_what_all_targets_say_in_every_dialect(stack: Stack, sdks: dict[str, Sdk], client: str, status: int, shown: int) -> None:
+    sdk = sdks[client]
+    for sim in ("oa", "an"):
+        stack.fault(sim, FaultKind.STATUS, status=status)
+    with pytest.raises(Exception, match="attempts: 1 oa: ") as caught:
+        sdk.ask("oa-an", stream=True)
+    assert sdk.status(caught.value) == shown
 
 
 def test_refusals_become_the_right_exception(stack: Stack, sdk: Sdk, stream: bool) -> None:
