@@ -21,25 +21,16 @@ ANTHROPIC_BETA = re.compile(r"(?:^|&)(beta=[A-Za-z0-9._-]{1,32})(?=&|$)")
 GOOGLE_ENUMS = re.compile(r"(?:^|&)((?:\$|%24)alt=json(?:;|%3B)enum-encoding(?:=|%3D)int)(?=&|$)", re.IGNORECASE)
 """Google's generated clients ask for enums as numbers: `$alt=json;enum-encoding=int`."""
 
-_KEYS = frozenset(
-    (
-        "key",
-        "api_key",
-        "api-key",
-        "apikey",
-        "x-api-key",
-        "x-goog-api-key",
-        "access_token",
-        "oauth_token",
-        "token",
-        "subscription-key",
-        "authorization",
-    )
+_KEYS = re.compile(
+    r"x(amz|goog).*|(x|aws|ocpapim)?(api|secret|access|subscription)?key(id)?|(access|auth|oauth|id|bearer|refresh|security|session)?token"
+    r"|(client)?secret|password|authorization|auth|bearer|sig(nature)?|credentials?"
 )
-"""Parameters of a query that may hold a key."""
-_PROVIDERS_OWN = frozenset({"api-version"})
+"""Parameters of a query that may hold a key: letters and digits of their names alone, in lower case."""
+_PROVIDERS_OWN = frozenset({"apiversion"})
 """What the registry says for each provider, and a client of another one says otherwise."""
+_NOT_NAME = re.compile(r"[^a-z0-9]")
 
+_VAGUE = frozenset({"", "text/plain", "application/octet-stream", "binary/octet-stream"})
 _ENVOYS = ("x-envoy-", "x-llm-")
 _LEFT = frozenset({"content-length", "transfer-encoding", "host", "te", "x-request-id", "x-forwarded-proto", "traceparent", "tracestate"})
 """Headers that Envoy still needs behind us; a later filter of every cluster strips them before the provider."""
@@ -77,13 +68,25 @@ def kept_query(query: str, kept: re.Pattern[str] = ANTHROPIC_BETA) -> str:
 
 def passed_query(query: str) -> str:
     """The whole query less credentials, and less what is the provider's own."""
-    dropped = _KEYS | _PROVIDERS_OWN
-    return "&".join(p for p in query.split("&") if p and unquote_plus(p.partition("=")[0]).strip().lower() not in dropped)
+    # some servers part parameters at a semicolon, too
+    return "&".join(p for p in query.split("&") if p and not any(map(_left_out, p.split(";"))))
+
+
+def _left_out(parameter: str) -> bool:
+    name = _NOT_NAME.sub("", unquote_plus(parameter.partition("=")[0]).lower())
+    return name in _PROVIDERS_OWN or _KEYS.fullmatch(name) is not None
 
 
 def media_type(headers: Mapping[str, str]) -> str:
     """The content type without its parameters, "" if there is none."""
     return headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def is_stream(headers: Mapping[str, str], stream_type: str, *, strict: bool = False) -> bool:
+    """Is the answer to a request for a stream one? A content type that says nothing counts as the format's own, unless `strict`: some servers in
+    front of a model have no other. JSON and pages say what they are."""
+    media = media_type(headers)
+    return media == stream_type or (not strict and media in _VAGUE)
 
 
 def kept(headers: Mapping[str, str], names: Iterable[str] = CLIENT_KEPT) -> dict[str, str]:

@@ -275,7 +275,7 @@ def _of_google(asked: Asked, model: str, query: str) -> Asked:
     return replace(asked, model=model, form=form, query="" if asked.stream else kept_query(query, GOOGLE_ENUMS))
 
 
-_UNSAFE = re.compile(r"%2[ef]|%5c|%00|\\|(?:^|/)\.{1,2}(?:/|$)", re.IGNORECASE)
+_UNSAFE = re.compile(r"%(?:25)*(?:2[ef]|5c|[01][0-9a-f]|7f)|[\x00-\x20\x7f#\\]|(?:^|/)\.{1,2}(?:/|;|%3b|$)", re.IGNORECASE)
 """What the provider's server could read as another path than ours was."""
 
 

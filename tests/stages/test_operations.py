@@ -211,6 +211,14 @@ def test_passed_on(method: str, path: str, cluster: str, behind: str) -> None:
             "/v1/files/../chat/completions",
             "/v1/files/%2e%2e/models",
         ),
+        *(
+            "/v1/files/..;/models",
+            "/v1/files/..%3b/models",
+            "/v1/files/%252e%252e/models",
+            "/v1/files/%25252Fx",
+            "/v1/files/a%0d%0ab",
+            "/v1/files/a#b",
+        ),
         *("/v1/files/%2Fx", "/v1/files/a%5cb", "/v1/files/..", "/v1/files/./x", "/v1/files/a\\b", "/openai/v1/files"),
     ],
 )
@@ -233,7 +241,11 @@ def test_a_path_of_the_table_goes_before_one_that_passes() -> None:
         ("limit=1&KEY=K&api%2Dkey=K&api_key=K", "limit=1"),
         ("metadata%5Ba%5D=b&purpose=batch", "metadata%5Ba%5D=b&purpose=batch"),
         ("&&", ""),
-        ("monkey=1", "monkey=1"),
+        ("monkey=1&page_token=p&after=a&keywords=k", "monkey=1&page_token=p&after=a&keywords=k"),
+        ("X-Amz-Signature=S&AWSAccessKeyId=S&x-amz-security-token=S&X-Goog-Credential=S&a=1", "a=1"),
+        ("subscription_key=S&client_secret=S&access-token=S&sig=S&key[]=S&a=1", "a=1"),
+        ("a=1&b=2;key=S", "a=1"),
+        ("api_version=2&API-Version=3&a=1", "a=1"),
     ],
 )
 def test_credentials_do_not_pass_in_a_query(query: str, passed: str) -> None:
