@@ -47,6 +47,12 @@ print(answer.content[0].text)
 END""",
         ),
         (
+            "Ask as an application of Ollama's would; Claude answers",
+            f"""\
+curl {url}/api/chat \\
+  -d '{{"model": "claude", "messages": [{{"role": "user", "content": "Hello"}}]}}'""",
+        ),
+        (
             "Make openai fail, ask again, mend it (GET lists all faults)",
             f"""\
 curl {failing}/_sim/fault \\

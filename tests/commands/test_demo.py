@@ -101,6 +101,10 @@ def test_what_it_prints_to_try_works_as_it_is(place: Path) -> None:
         said = [_shell(command) for command in python]
         assert said == ["openai (gpt-4o) heard: Hello"] * 2
         demo.until("✓ served by openai · model chat · 1 attempt")
+        ollama = re.search(r"^curl \S+/api/chat \\\n.*$", demo.text, re.MULTILINE)
+        assert ollama is not None
+        assert '"content":"anthropic"' in _shell(ollama[0])
+        demo.until("✓ served by anthropic · model claude · 1 attempt")
         break_it = re.search(r"^curl \S+/_sim/fault \\\n.*$", demo.text, re.MULTILINE)
         ask = re.search(r"^curl \S+ \\\n.*\\\n.*$", demo.text, re.MULTILINE)
         mend_it = re.search(r"^curl \S+ -X DELETE$", demo.text, re.MULTILINE)
