@@ -39,6 +39,9 @@ CODES: dict[str, ErrorKind] = {
     "overloaded_error": ErrorKind.OVERLOADED,
     "engine_overloaded": ErrorKind.OVERLOADED,
     "overloaded": ErrorKind.OVERLOADED,
+    # of OpenAI's Responses
+    "server_is_overloaded": ErrorKind.OVERLOADED,
+    "slow_down": ErrorKind.OVERLOADED,
     # the model wrote what its own provider then refused: another try may do better, another request need not
     "tool_use_failed": ErrorKind.UPSTREAM,
     "json_validate_failed": ErrorKind.UPSTREAM,

@@ -25,6 +25,10 @@ OBSERVED_BODY = 4 << 20
 """Bytes of a unary same-dialect answer that are kept to read its usage from; a larger one goes through unread. Of vectors nothing is kept."""
 
 
+_ENDINGS = {"text/event-stream": b"\n\n", "application/x-ndjson": b"\n", "application/json": b""}
+"""What stands behind every event, by content type; others have frames that say how long they are."""
+
+
 @dataclass(slots=True)
 class Seen:
     """What an answer said about itself. `content`: has anything come that proves an answer? `error`: how it failed, after it had begun."""
@@ -70,9 +74,12 @@ def _truncated() -> ApiError:
 
 
 class WatchedStream:
-    """The same dialect: bytes pass, less a usage chunk that only we asked for. `passes`: the observer changes nothing."""
+    """The same dialect: bytes pass, less a usage chunk that only we asked for. `passes`: the observer changes nothing.
 
-    __slots__ = ("_client", "_collector", "_decoder", "_form", "_observer", "passes", "seen")
+    A complete stream whose last event lacks its blank line, or its newline, gets it: most SDKs drop such an event, and with it the finish.
+    """
+
+    __slots__ = ("_client", "_collector", "_decoder", "_ending", "_form", "_observer", "_tail", "passes", "seen")
 
     def __init__(self, client: Dialect, observer: StreamObserver, *, form: str = "", collect: bool = False, passes: bool = True) -> None:
         self._client = client
@@ -81,14 +88,21 @@ class WatchedStream:
         self._observer = observer
         self._decoder = client.stream_decoder() if collect else None
         self._collector = Collector()
+        self._ending = _ENDINGS.get(client.answer_type(form, stream=True))
+        self._tail = b""
         self.seen = Seen()
 
     def feed(self, data: bytes, end: bool) -> bytes:
+        """Raises `UpstreamFormatError` where a stream ends in such a way that nothing that is added could be read."""
         observer, seen = self._observer, self.seen
         out = observer.feed(data)
+        # what the provider itself said: the client has that already
+        said = observer.error
         if end:
             rest = observer.close()
             out = out + rest if rest else out
+        if self._ending:
+            self._tail = out[-4:] if len(out) >= 4 else (self._tail + out)[-4:]
         if self._decoder is not None:
             # what the client gets: the provider's may stand in an envelope
             self._collector.feed(self._decoder.feed(out))
@@ -102,14 +116,23 @@ class WatchedStream:
             seen.start(observer.start)
         if observer.finish is not None:
             seen.finish = observer.finish.reason.value
-        elif seen.error is None:
-            seen.error = _truncated()
-            out += self._client.encode_stream_error(seen.error, self._form)
+            out += self._rest()
+        elif said is None:
+            if seen.error is not None and self._ending is None:
+                # behind a part of a frame everything counts as the rest of it
+                raise UpstreamFormatError(seen.error.message)
+            words = self.fail(seen.error or _truncated())
+            # an observer that takes an envelope off says it itself
+            out = out if out.endswith(words) else out + words
         return out
+
+    def _rest(self) -> bytes:
+        """What an event lacks that the provider left open: what comes behind it stands alone."""
+        return self._ending if self._ending and self._tail and not self._tail.replace(b"\r", b"").endswith(self._ending) else b""
 
     def fail(self, error: ApiError) -> bytes:
         self.seen.error = error
-        return self._client.encode_stream_error(error, self._form)
+        return self._rest() + self._client.encode_stream_error(error, self._form)
 
 
 class TranslatedStream:

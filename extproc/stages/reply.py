@@ -13,7 +13,7 @@ from __future__ import annotations
 from extproc.core.dialect import Dialect, Reply
 from extproc.core.errors import STATUS, ApiError, ErrorKind, UpstreamFormatError, kind_of_status
 from extproc.core.exchange import Abort, Action, Arm, BodyEvent, Continue, Finish, HeadersEvent, Kind, Mode, State, Tick
-from extproc.core.headers import RESPONSE_REMOVED, media_type
+from extproc.core.headers import RESPONSE_REMOVED, is_stream, media_type
 from extproc.core.operation import ANY_MEDIA, Operation
 from extproc.core.plan import AttemptNote, attempt_notes
 from extproc.core.verdict import Action as Verdict
@@ -74,7 +74,7 @@ class ReplyStage(RequestExchange):
         self.last_piece = self.services.monotonic()
         form, client = plan.form, self.client
         same = upstream.name == client.name
-        is_stream = plan.stream and media_type(event.headers) == upstream.stream_type
+        streams = plan.stream and is_stream(event.headers, upstream.stream_type, strict=upstream.operation in ANY_MEDIA)
         remove = [n for n in RESPONSE_REMOVED if n in event.headers]
         answer = Continue(Kind.RESPONSE_HEADERS, set=self.exposed(), remove=remove, mode=Mode.STREAMED)
         actions: list[Action] = [Arm(DEADLINE, None), answer]
@@ -84,7 +84,7 @@ class ReplyStage(RequestExchange):
             self.renamer = Renamer(client.name, plan.asked)
         if self.unpack is not None:
             remove += ["content-encoding", "content-length"]
-        if is_stream:
+        if streams:
             actions.append(Arm(STALL, plan.stall))
             content_type = client.answer_type(form, stream=True)
             other_type = not same or content_type != upstream.stream_type
@@ -94,7 +94,7 @@ class ReplyStage(RequestExchange):
                 self.pipe = WatchedStream(client, observer, form=form, collect=self.collect, passes=passes)
             else:
                 self.pipe = TranslatedStream(client, upstream, self._reply(), collect=self.collect)
-            if other_type:
+            if other_type or media_type(event.headers) != content_type:
                 answer.set.append(("content-type", content_type))
             # a usage chunk may go, an error event may come
             remove.append("content-length")

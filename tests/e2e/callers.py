@@ -391,6 +391,7 @@ class Cohere(Caller):
                 case "message-end":
                     heard.finish = self._finish(event.delta.finish_reason)
                     heard.usage = self._usage(event.delta.usage)
+                    finished(heard)
         heard.calls = [(name, arguments_of(arguments)) for name, arguments in calls]
         return finished(heard)
 
