@@ -11,17 +11,34 @@ import pytest
 
 from extproc.simulator import Simulator
 
+SIGNED = "AWS4-HMAC-SHA256 Credential=accesskey/20260102/us-east-1/bedrock/aws4_request, SignedHeaders=host;x-amz-date, Signature=" + "0" * 64
 KEYS = {
     "openai_chat": {"authorization": "Bearer sk-test"},
+    "openai_responses": {"authorization": "Bearer sk-test"},
     "anthropic_messages": {"x-api-key": "sk-test", "anthropic-version": "2023-06-01"},
     "gemini": {"x-goog-api-key": "sk-test"},
+    "vertex_claude": {"authorization": "Bearer token"},
+    "bedrock_converse": {"authorization": SIGNED, "x-amz-date": "20260102T030405Z"},
+    "bedrock_invoke": {"authorization": SIGNED, "x-amz-date": "20260102T030405Z"},
+    "cohere_chat": {"authorization": "Bearer sk-test"},
+    "ollama_chat": {},
 }
+_CLAUDE = "anthropic.claude-sonnet-4-5-20250929-v1%3A0"
+_VERTEX = "/v1/projects/p/locations/global/publishers/anthropic/models/claude-sonnet-4-5"
 PATHS = {
     "openai_chat": ("/v1/chat/completions", "/v1/chat/completions"),
+    "openai_responses": ("/v1/responses", "/v1/responses"),
     "anthropic_messages": ("/v1/messages", "/v1/messages"),
     "gemini": ("/v1beta/models/gemini-2.5-flash:generateContent", "/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse"),
+    "vertex_claude": (f"{_VERTEX}:rawPredict", f"{_VERTEX}:streamRawPredict"),
+    "bedrock_converse": (f"/model/{_CLAUDE}/converse", f"/model/{_CLAUDE}/converse-stream"),
+    "bedrock_invoke": (f"/model/{_CLAUDE}/invoke", f"/model/{_CLAUDE}/invoke-with-response-stream"),
+    "cohere_chat": ("/v2/chat", "/v2/chat"),
+    "ollama_chat": ("/api/chat", "/api/chat"),
 }
-DIALECTS = tuple(PATHS)
+"""By API: (unary, streamed)."""
+SITES = {"openai_responses": "openai_chat", "vertex_claude": "gemini", "bedrock_invoke": "bedrock_converse"}
+"""The provider that has the API, where it is not the API's own."""
 
 
 class Loop:
@@ -53,7 +70,7 @@ def simulate(background: Loop) -> Iterator[Callable[..., Simulator]]:
     started: list[Simulator] = []
 
     def start(dialect: str, **settings: Any) -> Simulator:
-        simulator = Simulator("sim", dialect, **settings)
+        simulator = Simulator("sim", SITES.get(dialect, dialect), **settings)
         background.run(simulator.start())
         started.append(simulator)
         return simulator
@@ -91,4 +108,4 @@ def request_bytes(method: str, target: str, headers: dict[str, str], body: bytes
 @pytest.fixture
 def conftest() -> Any:
     """What this file defines, for tests that are imported without a package."""
-    return SimpleNamespace(KEYS=KEYS, PATHS=PATHS, exchange=exchange, request_bytes=request_bytes)
+    return SimpleNamespace(KEYS=KEYS, PATHS=PATHS, SITES=SITES, exchange=exchange, request_bytes=request_bytes)

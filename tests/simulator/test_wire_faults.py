@@ -1,20 +1,67 @@
 """Each fault at the socket: what arrives, byte for byte, and how the connection ends."""
 
+import base64
 import json
 import select
 import socket
 import zlib
 
+import brotli
 import pytest
+import zstandard
+from botocore.eventstream import ChecksumMismatch, EventStreamBuffer
 
 from extproc.simulator import Fault, FaultKind
 
-DIALECTS = ("openai_chat", "anthropic_messages", "gemini")
+ASK = [{"role": "user", "content": "hello there"}]
+CONVERSE = {"messages": [{"role": "user", "content": [{"text": "hello there"}]}]}
 BODIES = {
-    "openai_chat": {"model": "gpt-4o", "messages": [{"role": "user", "content": "hello there"}]},
-    "anthropic_messages": {"model": "claude-sonnet-4-5", "max_tokens": 100, "messages": [{"role": "user", "content": "hello there"}]},
+    "openai_chat": {"model": "gpt-4o", "messages": ASK},
+    "openai_responses": {"model": "gpt-4o", "input": ASK},
+    "anthropic_messages": {"model": "claude-sonnet-4-5", "max_tokens": 100, "messages": ASK},
     "gemini": {"contents": [{"role": "user", "parts": [{"text": "hello there"}]}]},
+    "vertex_claude": {"anthropic_version": "vertex-2023-10-16", "max_tokens": 100, "messages": ASK},
+    "bedrock_converse": CONVERSE,
+    "bedrock_invoke": {"anthropic_version": "bedrock-2023-05-31", "max_tokens": 100, "messages": ASK},
+    "cohere_chat": {"model": "command-a-03-2025", "messages": ASK},
+    "ollama_chat": {"model": "llama3.2", "messages": ASK},
 }
+DIALECTS = tuple(BODIES)
+BINARY = ("bedrock_converse", "bedrock_invoke")
+PATH_STREAMS = (*BINARY, "gemini")
+"""The path says whether to stream."""
+END = {
+    "openai_chat": b"[DONE]",
+    "openai_responses": b'"type":"response.completed"',
+    "anthropic_messages": b"message_stop",
+    "gemini": b'"finishReason":"STOP"',
+    "vertex_claude": b"message_stop",
+    "bedrock_converse": b"metadata",
+    "bedrock_invoke": b"chunk",
+    "cohere_chat": b"message-end",
+    "ollama_chat": b'"done":true',
+}
+FINISHES = (b'"finish_reason":"stop"', b"[DONE]", b"message_delta", b"message_stop", b"finishReason", b"messageStop", b"response.completed")
+
+
+def body_of(dialect, stream):
+    """As each API is asked for a stream."""
+    if dialect in PATH_STREAMS:
+        return BODIES[dialect]
+    return BODIES[dialect] | {"stream": stream}
+
+
+def documents(dialect, raw):
+    """What the events of a stream say, as JSON; a broken one raises ValueError."""
+    if dialect in BINARY:
+        buffer = EventStreamBuffer()
+        buffer.add_data(raw)
+        found = [json.loads(event.payload) for event in buffer]
+        return [json.loads(base64.b64decode(d["bytes"])) if "bytes" in d else d for d in found]
+    lines = raw.decode().splitlines()
+    if dialect == "ollama_chat":
+        return [json.loads(line) for line in lines if line]
+    return [json.loads(line[6:]) for line in lines if line.startswith("data: ") and line != "data: [DONE]"]
 
 
 @pytest.fixture
@@ -28,8 +75,7 @@ def ask(simulate, conftest):
         sim = running[dialect]
         if fault is not None:
             sim.fault(fault)
-        body = BODIES[dialect] | ({"stream": True} if stream and dialect != "gemini" else {})
-        raw = conftest.request_bytes("POST", conftest.PATHS[dialect][stream], conftest.KEYS[dialect], json.dumps(body).encode())
+        raw = conftest.request_bytes("POST", conftest.PATHS[dialect][stream], conftest.KEYS[dialect], json.dumps(body_of(dialect, stream)).encode())
         data, ended = conftest.exchange(sim, raw, timeout, quiet)
         head, _, rest = data.partition(b"\r\n\r\n")
         lines = head.decode().split("\r\n")
@@ -62,10 +108,11 @@ def test_without_a_fault(ask, dialect):
     status, headers, raw, ended, _ = ask(dialect, None)
     content, pieces, whole = dechunk(raw)
     assert (status, ended, whole) == (200, "eof", True)
-    assert headers["content-type"].startswith("text/event-stream")
-    assert len(pieces) > 5
-    assert {"openai_chat": b"[DONE]", "anthropic_messages": b"message_stop", "gemini": b'"finishReason":"STOP"'}[dialect] in pieces[-1]
-    assert content.count(b"data: ") == len(pieces)
+    kind = {"ollama_chat": "application/x-ndjson"} | dict.fromkeys(BINARY, "application/vnd.amazon.eventstream")
+    assert headers["content-type"].partition(";")[0] == kind.get(dialect, "text/event-stream")
+    assert len(pieces) > 4
+    assert END[dialect] in pieces[-1]
+    assert len(documents(dialect, content)) == len(pieces) - (dialect == "openai_chat")
     status, headers, raw, _, _ = ask(dialect, None, stream=False)
     assert len(raw) == int(headers["content-length"])
     json.loads(raw)
@@ -105,9 +152,10 @@ def test_stream_cut(ask, dialect):
 def test_stream_ended_early_has_content_but_no_finish(ask, dialect):
     content, _, whole = dechunk(ask(dialect, Fault(FaultKind.END_EARLY))[2])
     assert whole
-    assert b"there" in content
-    for finish in (b'"finish_reason":"stop"', b"[DONE]", b"message_delta", b"message_stop", b"finishReason"):
+    assert b"there" in json.dumps(documents(dialect, content)).encode()
+    for finish in (*FINISHES, b"message-end", b'"done":true', *([END["bedrock_converse"]] if dialect in BINARY else [])):
         assert finish not in content
+        assert finish not in json.dumps(documents(dialect, content)).encode()
     assert len(events(ask(dialect, Fault(FaultKind.END_EARLY, after=1))[2])) == 1
 
 
@@ -131,12 +179,11 @@ def test_stall_and_stall_that_ends(ask):
     assert 0 < len(raw) < int(headers["content-length"])
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("dialect", ["openai_chat", "anthropic_messages", "gemini"])
 def test_slow_first_token_sends_the_opening_at_once(simulate, conftest, dialect):
     sim = simulate(dialect)
     sim.fault(Fault(FaultKind.SLOW_FIRST_TOKEN, seconds=60))
-    body = BODIES[dialect] | ({"stream": True} if dialect != "gemini" else {})
-    raw = conftest.request_bytes("POST", conftest.PATHS[dialect][1], conftest.KEYS[dialect], json.dumps(body).encode())
+    raw = conftest.request_bytes("POST", conftest.PATHS[dialect][1], conftest.KEYS[dialect], json.dumps(body_of(dialect, True)).encode())
     data, ended = conftest.exchange(sim, raw, quiet=0.3)
     assert ended == "timeout"
     opening = events(data.partition(b"\r\n\r\n")[2])
@@ -144,23 +191,36 @@ def test_slow_first_token_sends_the_opening_at_once(simulate, conftest, dialect)
     assert b"heard" not in data
 
 
+@pytest.mark.parametrize("kind", [FaultKind.MALFORMED, FaultKind.CORRUPT])
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_malformed_event(ask, dialect):
-    pieces = events(ask(dialect, Fault(FaultKind.MALFORMED, after=3))[2])
-    data = [line for p in pieces for line in p.decode().splitlines() if line.startswith("data: ") and line != "data: [DONE]"]
+def test_malformed_event(ask, dialect, kind):
+    pieces = events(ask(dialect, Fault(kind, after=2))[2])
 
-    def broken(line):
+    def broken(piece):
         try:
-            json.loads(line[6:])
-        except ValueError:
+            documents(dialect, piece)
+        except (ValueError, ChecksumMismatch):
             return True
         return False
 
-    assert [i for i, line in enumerate(data) if broken(line)] == [3]
-    assert len(pieces) > 5
-    status, headers, raw, _, _ = ask(dialect, Fault(FaultKind.MALFORMED), stream=False)
+    assert [i for i, piece in enumerate(pieces) if broken(piece)] == [2]
+    assert len(pieces) > 4
+    status, headers, raw, _, _ = ask(dialect, Fault(kind), stream=False)
     assert (status, len(raw)) == (200, int(headers["content-length"]))
-    assert broken("data: " + raw.decode())
+    with pytest.raises(ValueError):
+        json.loads(raw)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_odd_line_ends_say_the_same(ask, dialect):
+    clean = documents(dialect, dechunk(ask(dialect, None)[2])[0])
+    odd = dechunk(ask(dialect, Fault(FaultKind.CRLF))[2])[0]
+    open_end = dechunk(ask(dialect, Fault(FaultKind.NO_LAST_NEWLINE))[2])[0]
+    assert len(documents(dialect, odd)) == len(documents(dialect, open_end)) == len(clean)
+    if dialect not in BINARY:
+        assert b"\r\n" in odd
+        assert (b"\r\n: a comment" in odd) is (dialect != "ollama_chat")
+        assert not open_end.endswith((b"\n", b"\r"))
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -168,9 +228,20 @@ def test_malformed_event(ask, dialect):
 def test_error_event_ends_the_stream(ask, dialect, after):
     _, pieces, whole = dechunk(ask(dialect, Fault(FaultKind.ERROR_EVENT, after=after, message="went wrong"))[2])
     assert (len(pieces), whole) == (after + 1, True)
-    data = json.loads(pieces[-1].decode().rpartition("data: ")[2])
-    assert data["error"]["message"] == "went wrong"
-    assert pieces[-1].startswith(b"event: error") is (dialect == "anthropic_messages")
+    if dialect in BINARY:
+        buffer = EventStreamBuffer()
+        buffer.add_data(pieces[-1])
+        (error,) = list(buffer)
+        assert error.headers[":message-type"] == "exception"
+        assert error.headers[":exception-type"] == "serviceUnavailableException"
+        assert json.loads(error.payload) == {"message": "went wrong"}
+        return
+    (data,) = documents(dialect, pieces[-1])
+    said = {"openai_responses": data.get("message"), "cohere_chat": data.get("delta", {}).get("error"), "ollama_chat": data.get("error")}
+    assert (said[dialect] if dialect in said else data["error"]["message"]) == "went wrong"
+    named = {"anthropic_messages": b"error", "vertex_claude": b"error", "openai_responses": b"error", "cohere_chat": b"message-end"}
+    assert pieces[-1].startswith(b"event: ") is (dialect in named)
+    assert named.get(dialect, b"") in pieces[-1]
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -178,7 +249,7 @@ def test_error_event_ends_the_stream(ask, dialect, after):
 def test_error_with_status_200(ask, dialect, stream):
     status, headers, raw, _, _ = ask(dialect, Fault(FaultKind.ERROR_200, status=429), stream)
     assert (status, headers["content-type"].partition(";")[0]) == (200, "application/json")
-    assert "error" in json.loads(raw)
+    assert set(json.loads(raw)) & {"error", "message"}
 
 
 def test_html_empty_and_content_type(ask):
@@ -192,18 +263,40 @@ def test_html_empty_and_content_type(ask):
     json.loads(raw)
 
 
+UNPACK = {
+    FaultKind.GZIP: lambda raw: zlib.decompress(raw, wbits=31),
+    FaultKind.DEFLATE: zlib.decompress,
+    FaultKind.BROTLI: brotli.decompress,
+    FaultKind.ZSTD: lambda raw: zstandard.ZstdDecompressor().decompressobj().decompress(raw),
+}
+
+
+@pytest.mark.parametrize("kind", UNPACK)
 @pytest.mark.parametrize("stream", [True, False])
-def test_gzip_nobody_asked_for(ask, stream):
-    _, headers, raw, _, _ = ask("gemini", Fault(FaultKind.GZIP), stream)
-    assert headers["content-encoding"] == "gzip"
-    content = zlib.decompress(dechunk(raw)[0] if stream else raw, wbits=31)
-    assert b"hello" in content
+def test_compression_nobody_asked_for(ask, stream, kind):
+    _, headers, raw, _, _ = ask("gemini", Fault(kind), stream)
+    assert headers["content-encoding"] == kind.value
+    assert b"hello" in UNPACK[kind](dechunk(raw)[0] if stream else raw)
 
 
-def test_gzip_stream_is_flushed_per_event(ask):
-    pieces = events(ask("gemini", Fault(FaultKind.GZIP))[2])
-    unpacker = zlib.decompressobj(wbits=31)
-    assert unpacker.decompress(pieces[0]).endswith(b"\r\n\r\n")
+@pytest.mark.parametrize("kind", UNPACK)
+def test_a_compressed_stream_is_flushed_per_event(ask, kind):
+    first = events(ask("gemini", Fault(kind))[2])[0]
+    unpacker = {
+        FaultKind.GZIP: lambda: zlib.decompressobj(wbits=31).decompress(first),
+        FaultKind.DEFLATE: lambda: zlib.decompressobj().decompress(first),
+        FaultKind.BROTLI: lambda: brotli.Decompressor().process(first),
+        FaultKind.ZSTD: lambda: zstandard.ZstdDecompressor().decompressobj().decompress(first),
+    }
+    assert unpacker[kind]().endswith(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_reset_after_some_of_the_answer(ask, stream):
+    _, _, raw, ended, _ = ask("openai_chat", Fault(FaultKind.RESET_LATER, after=3), stream)
+    assert ended == "reset"
+    # what a reset overtakes on its way is lost
+    assert len(events(raw)) <= 3 if stream else not raw.endswith(b"}\n")
 
 
 @pytest.mark.parametrize("stream", [True, False])

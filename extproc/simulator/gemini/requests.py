@@ -19,6 +19,7 @@ from extproc.simulator.wire import JSON, Ask, Call, Tool
 MEMBERS = frozenset(
     {"model", "contents", "systemInstruction", "tools", "toolConfig", "safetySettings", "generationConfig", "cachedContent", "serviceTier", "store"}
 )
+_VERTEX_MEMBERS = frozenset({"labels", "modelArmorConfig"})
 _CONFIG = frozenset(
     {
         *(
@@ -78,14 +79,14 @@ _SCHEMA = frozenset(
         *("minLength", "maxLength", "pattern", "example", "anyOf", "propertyOrdering", "default", "items", "minimum", "maximum"),
     }
 )
-_SCHEMA_TYPES = frozenset({"STRING", "NUMBER", "INTEGER", "BOOLEAN", "ARRAY", "OBJECT", "NULL", "TYPE_UNSPECIFIED"})
+_SCHEMA_NUMBERS = ("TYPE_UNSPECIFIED", "STRING", "NUMBER", "INTEGER", "BOOLEAN", "ARRAY", "OBJECT", "NULL")
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_.:-]{0,127}")
 _LEVELS = {"minimal": 8, "low": 16, "medium": 32, "high": 64}
 
 
 def read(call: Call, body: JSON) -> Ask:
     """The request as the answer needs it. Raises `Rejected`."""
-    data = object_of(body, MEMBERS, "")
+    data = object_of(body, MEMBERS | _VERTEX_MEMBERS if call.cloud else MEMBERS, "")
     ask = Ask(call.model, stream=call.stream)
     prompt = [read_instruction(data.get("systemInstruction"))]
     contents = [object_of(c, frozenset({"role", "parts"}), f"contents[{i}]") for i, c in enumerate(list_of(data.get("contents"), "contents"))]
@@ -157,8 +158,11 @@ def _tools(data: JSON, ask: Ask) -> None:
 def check_schema(schema: Any, at: str, depth: int = 0) -> None:
     """Gemini's own schema type: a closed list of members, upper- or lower-case types, no empty objects."""
     data = object_of(schema, _SCHEMA, at)
-    kind = data.get("type")
-    if not isinstance(kind, (str, type(None))) or (kind is not None and kind.upper() not in _SCHEMA_TYPES):
+    kind: Any = data.get("type")
+    if is_int(kind) and 0 <= kind < len(_SCHEMA_NUMBERS):
+        # protobuf's JSON reader takes a number for the name of a constant
+        kind = _SCHEMA_NUMBERS[kind]
+    if not isinstance(kind, (str, type(None))) or (kind is not None and kind.upper() not in _SCHEMA_NUMBERS):
         raise bad(f"Invalid value at '{at}.type' (type.googleapis.com/google.ai.generativelanguage.v1beta.Type), {orjson.dumps(kind).decode()}")
     if any(not isinstance(e, str) for e in data.get("enum") or []):
         raise bad(f"Invalid value at '{at}.enum[0]' (TYPE_STRING)")
