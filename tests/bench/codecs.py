@@ -39,6 +39,7 @@ BODIES: dict[str, Callable[[], bytes]] = {
     "1 MB, 8700 turns": lambda: messages("a-model", 1_000_000),
     "1 MB, image": lambda: image("a-model", 1_000_000),
 }
+SAME = " (splice)"
 LIMITS = {"1 KB": 60, "1 MB, 500 turns": 15_000, "1 MB, 8700 turns": 15_000, "1 MB, image": 15_000, "text event": 15, "tool event": 15}
 """µs."""
 _LARGE = 5_000
@@ -168,7 +169,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             figures[f"{name}: orjson"]["memory"] = _peak(large, orjson.dumps)
         for key in upstreams:
             upstream = DIALECTS[key]
-            row = figures[f"{name} -> {key}" + (" (splice)" if name == upstream.name else "")] = {
+            row = figures[f"{name} -> {key}" + (SAME if name == upstream.name else "")] = {
                 what: best(_parsed(raw, _request(client, upstream, MODELS[key], raw)), args.seconds) for what, raw in bodies.items()
             }
             for what, pieces in zip(("text event", "tool event"), streams[key], strict=True):
@@ -177,7 +178,22 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
                 row["memory"] = _peak(large, _request(client, upstream, MODELS[key], large))
     head = [*BODIES, "text event", "tool event", *([] if args.no_memory else ["memory"])]
     table(["µs", *head], [[pair, *(row.get(what, "") for what in head)] for pair, row in figures.items()])
+    groups: dict[str, list[dict[str, float]]] = {}
+    for pair, row in figures.items():
+        groups.setdefault(_group(pair), []).append(row)
+    table(["µs", *head], [[group, *(_range([row[what] for row in rows if what in row]) for what in head)] for group, rows in groups.items()])
     for what, limit in LIMITS.items():
         late = [f"{pair} {row[what]:.0f}" for pair, row in figures.items() if row.get(what, 0.0) > limit]
         print(f"{what}: {limit} µs " + (f"is missed by {', '.join(late)}" if late else "holds"), flush=True)
     return {"figures": figures}
+
+
+def _group(pair: str) -> str:
+    if "->" not in pair:
+        return "orjson"
+    return ("same dialect" if pair.endswith(SAME) else "translated") + (", into an envelope" if "@" in pair else "")
+
+
+def _range(values: list[float]) -> str:
+    least, most = ([f"{value:.0f}" if value >= 10 else f"{value:.1f}" for value in (min(values), max(values))]) if values else ("", "")
+    return least if least == most else f"{least} to {most}"

@@ -82,7 +82,7 @@ class Items:
     Two calls of one answer never share an id, which some vendors give them: clients, the SDK among them, tell calls apart by it.
     """
 
-    __slots__ = ("_answer", "_losses", "_names", "_places")
+    __slots__ = ("_answer", "_carried", "_losses", "_names", "_places")
 
     def __init__(self, answer: str, names: Mapping[str, Called], losses: Losses) -> None:
         self._answer = answer
@@ -90,6 +90,8 @@ class Items:
         self._losses = losses
         self._places: dict[str, int] = {}
         """Where a call id stands."""
+        self._carried: dict[tuple[str, str, str], str] = {}
+        """Call ids with the state that they carry."""
 
     def id(self, prefix: str, place: int) -> str:
         return minted_id(prefix, self._answer, place)
@@ -112,7 +114,13 @@ class Items:
         if self._places.setdefault(call_id, place) != place:
             call_id = f"{call_id}_{place}"
             self._losses.add("coerced:tool_id", "two calls of one answer had the same")
-        call_id = carrier.join(call_id, call.opaque, [])
+        if call.opaque is not None:
+            # a stream names each call twice, and to pack the state costs more than all else of it
+            key = (call_id, call.opaque.vendor, call.opaque.data)
+            carried = self._carried.get(key)
+            if carried is None:
+                carried = self._carried[key] = carrier.join(call_id, call.opaque, [])
+            call_id = carried
         named: dict[str, JSON] = {"call_id": call_id, "name": known.name}
         if known.namespace is not None:
             named["namespace"] = known.namespace
