@@ -1,4 +1,4 @@
-"""What OpenAI's own models refuse, by name: reasoning efforts, sampling parameters, `max_tokens`.
+"""What OpenAI's own models refuse, by name: reasoning efforts, sampling parameters, verbosity, `max_tokens`.
 
 Only names that OpenAI documents are judged; any other model is taken to accept what the format has. Sources: the model pages and the
 reasoning guide at https://platform.openai.com/docs/guides/reasoning, and recorded 400 answers (`unsupported_parameter`, `unsupported_value`).
@@ -29,6 +29,7 @@ _EFFORTS: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = tuple(
     )
 )
 _OLD = re.compile(r"gpt-(3|4)|chatgpt-|ft:gpt-(3|4)")
+_TERSE = re.compile(r"gpt-(3|4)|chatgpt-|ft:gpt-(3|4)|o\d|gpt-5-chat")
 
 
 @lru_cache(maxsize=1024)
@@ -47,6 +48,11 @@ def efforts(facts: Facts) -> tuple[str, ...]:
 def reasons(facts: Facts) -> bool:
     """Is it certainly one of OpenAI's reasoning models, which refuse `max_tokens`?"""
     return facts.vendor == "openai" and bool(re.match(r"o\d|gpt-[5-9]", facts.model)) and "max_tokens" not in facts.quirks
+
+
+def verbose(facts: Facts) -> bool:
+    """Does it take a verbosity other than medium? Models before GPT-5, and the first that ChatGPT used, answer 400 to any other."""
+    return facts.vendor != "openai" or not _TERSE.match(facts.model)
 
 
 def one_call_at_a_time(facts: Facts) -> bool:

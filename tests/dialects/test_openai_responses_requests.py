@@ -558,12 +558,15 @@ def test_reasoning(reasoning: Reasoning, facts: Facts, sent: Any, losses: set[st
 
 
 def test_output_formats() -> None:
-    body, _ = encode(output=OutputFormat("schema", None, {"type": "object"}, True, "d"), knobs={"verbosity": "low"})
+    body, _ = encode(output=OutputFormat("schema", None, {"type": "object"}, True, "d"), knobs={"verbosity": "low"}, facts=REASONER)
     assert body["text"] == {
         "format": {"type": "json_schema", "name": "response", "schema": {"type": "object"}, "description": "d", "strict": True},
         "verbosity": "low",
     }
     assert encode(output=OutputFormat("json"))[0]["text"] == {"format": {"type": "json_object"}}
+    # GPT-4.1 knows no other
+    assert encode(knobs={"verbosity": "low"})[1] == {"dropped:verbosity"}
+    assert encode(knobs={"verbosity": "medium"})[1] == set()
     with pytest.raises(UntranslatableError):
         encode(output=OutputFormat("schema", schema={}), facts=Facts("m", "x", quirks=frozenset({"no_json_schema"})))
 

@@ -181,5 +181,6 @@ def _metadata(rest: dict[str, JSON], out: Request) -> None:
         rest["metadata"] = metadata
     tier = rest.get("service_tier")
     if isinstance(tier, str) and tier in _TIERS:
-        out.knobs["service_tier"] = _TIERS[tier]
         del rest["service_tier"]
+        if tier != "auto":  # which it is anyway
+            out.knobs["service_tier"] = _TIERS[tier]

@@ -21,8 +21,8 @@ from extproc.dialects.bedrock_converse.wire import NAME, cache_mark
 _ROLES = {"user": Role.USER, "assistant": Role.ASSISTANT, "system": Role.SYSTEM}
 _TOOL = frozenset({"name", "description", "inputSchema", "strict"})
 _NEUTRAL: dict[str, tuple[JSON, ...]] = {
-    "performanceConfig": ({"latency": "standard"}, {}),
-    "additionalModelResponseFieldPaths": (["/stop_sequence"], []),
+    "performanceConfig": ({"latency": "standard"},),
+    "additionalModelResponseFieldPaths": (["/stop_sequence"],),
 }
 """Members that say nothing: another format reports which stop sequence matched unasked, where it knows."""
 
@@ -59,7 +59,7 @@ def decode_request(body: JSON, ask: Ask = NO_ASK) -> Request:
     tier = rest.pop("serviceTier", None)
     if isinstance(tier, dict) and isinstance(tier.get("type"), str):
         out.knobs["service_tier"] = tier["type"]
-    out.extra = {name: value for name, value in rest.items() if value is not None and value not in _NEUTRAL.get(name, ())}
+    out.extra = {name: value for name, value in rest.items() if value not in (None, [], {}, "") and value not in _NEUTRAL.get(name, ())}
     return out
 
 

@@ -71,7 +71,7 @@ def decode_request(body: JSON) -> Request:
     elif tier is not None:
         request.extra["serviceTier"] = tier
     for name, value in root.items():
-        if name not in _ROOT and value is not None:
+        if name not in _ROOT and value not in (None, [], {}, ""):
             request.extra[name] = value
     return request
 
@@ -338,6 +338,10 @@ _KNOBS = {
 }
 
 
+_DEFAULTS: dict[str, JSON] = {"candidateCount": 1, "presencePenalty": 0, "frequencyPenalty": 0, "responseLogprobs": False}
+"""Values that say what is so anyway."""
+
+
 def _generation_config(value: JSON, request: Request, losses: Losses) -> None:
     if value is None:
         return
@@ -359,7 +363,7 @@ def _generation_config(value: JSON, request: Request, losses: Losses) -> None:
         elif name == "stopSequences":
             request.stop = [_string(s, at) for s in _list(item)]
         elif name in _KNOBS:
-            if not (name == "candidateCount" and item == 1):
+            if item != _DEFAULTS.get(name):
                 request.knobs[_KNOBS[name]] = item
         elif name == "thinkingConfig":
             thinking = camel(_object(item, at))

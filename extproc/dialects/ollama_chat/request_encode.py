@@ -226,7 +226,7 @@ def _tools(request: Request, losses: Losses) -> list[JSON]:
             wanted = [choice.name]
         elif choice.allowed is not None:
             wanted = choice.allowed
-        if wanted is not None:
+        if wanted is not None and any(isinstance(tool, Tool) and tool.name not in wanted for tool in request.tools):
             losses.add("coerced:allowed_tools", "the other tools are left out")
         if choice.mode in ("required", "tool"):
             losses.add("dropped:tool_choice", "that a tool must be called cannot be said")

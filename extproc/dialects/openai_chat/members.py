@@ -146,7 +146,9 @@ def refused(facts: Facts, *, exact: bool) -> frozenset[str]:
     if exact:
         return names
     if facts.vendor == "openai":
-        return names | {"parallel_tool_calls"} if models.one_call_at_a_time(facts) else names
+        if models.one_call_at_a_time(facts):
+            names |= {"parallel_tool_calls"}
+        return names if models.verbose(facts) else names | {"verbosity"}
     family = _family(facts)
     return names.union(*(more for pattern, more in _FAMILIES if pattern.search(family)))
 

@@ -70,6 +70,7 @@ DEFAULTS: dict[str, JSON] = {
     "store": False,
     "top_logprobs": 0,
     "verbosity": "medium",
+    "parallel_tool_calls": True,
     "safe_prompt": False,
 }
 """Knobs that say what is so anyway: leaving them out loses nothing."""

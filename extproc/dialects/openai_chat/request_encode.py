@@ -73,7 +73,8 @@ def _tools(body: dict[str, JSON], request: Request, facts: Facts, losses: Losses
         body["tool_choice"] = _choice(request.tool_choice, facts, body, losses)
     if request.parallel_tool_calls is not None:
         if "parallel_tool_calls" in members.refused(facts, exact=False):
-            losses.add("dropped:parallel_tool_calls")
+            if not request.parallel_tool_calls:
+                losses.add("dropped:parallel_tool_calls")
         else:
             body["parallel_tool_calls"] = request.parallel_tool_calls
 
@@ -110,8 +111,10 @@ def _choice(choice: ToolChoice, facts: Facts, body: dict[str, JSON], losses: Los
         tools = [{"type": "function", "function": {"name": name}} for name in allowed]
         return {"type": "allowed_tools", "allowed_tools": {"mode": choice.mode, "tools": tools}}
     # the same to the model: it sees only the tools that it may call
-    body["tools"] = [tool for tool in body["tools"] if tool.get("function", {}).get("name") in allowed] or body["tools"]
-    losses.add("coerced:allowed_tools", "the other tools are left out")
+    kept = [tool for tool in body["tools"] if tool.get("function", {}).get("name") in allowed] or body["tools"]
+    if len(kept) < len(body["tools"]):
+        losses.add("coerced:allowed_tools", "the other tools are left out")
+    body["tools"] = kept
     return choice.mode
 
 

@@ -47,7 +47,7 @@ def encode_request(request: Request, facts: Facts) -> Encoded:
     _sampling(body, request, facts, effort, losses)
     _limit(body, request, facts, losses)
     body["store"] = request.knobs.get("store") is True
-    if models.reasons(facts) or (facts.vendor != "openai" and facts.vendor in MINTING):
+    if (models.reasons(facts) and models.efforts(facts)) or (facts.vendor != "openai" and facts.vendor in MINTING):
         body["include"] = [ENCRYPTED]
     _knobs(body, request, facts, losses)
     if request.stream:
@@ -68,7 +68,8 @@ def _tools(body: dict[str, JSON], request: Request, facts: Facts, losses: Losses
         body["tool_choice"] = _choice(request.tool_choice, facts, body, losses)
     if request.parallel_tool_calls is not None:
         if "no_parallel_tool_calls" in facts.quirks or models.one_call_at_a_time(facts):
-            losses.add("dropped:parallel_tool_calls")
+            if not request.parallel_tool_calls:
+                losses.add("dropped:parallel_tool_calls")
         else:
             body["parallel_tool_calls"] = request.parallel_tool_calls
 
@@ -100,8 +101,10 @@ def _choice(choice: ToolChoice, facts: Facts, body: dict[str, JSON], losses: Los
     if facts.vendor == "openai":
         return {"type": "allowed_tools", "mode": choice.mode, "tools": [{"type": "function", "name": name} for name in allowed]}
     # the same to the model: it sees only the tools that it may call
-    body["tools"] = [tool for tool in body["tools"] if tool.get("name") in allowed] or body["tools"]
-    losses.add("coerced:allowed_tools", "the other tools are left out")
+    kept = [tool for tool in body["tools"] if tool.get("name") in allowed] or body["tools"]
+    if len(kept) < len(body["tools"]):
+        losses.add("coerced:allowed_tools", "the other tools are left out")
+    body["tools"] = kept
     return choice.mode
 
 
@@ -110,9 +113,9 @@ def _text(request: Request, facts: Facts, losses: Losses) -> dict[str, JSON]:
     if request.output is not None:
         text["format"] = _format(request.output, facts)
     verbosity = request.knobs.get("verbosity")
-    if facts.vendor == "openai" and isinstance(verbosity, str) and verbosity in _VERBOSITIES:
+    if facts.vendor == "openai" and isinstance(verbosity, str) and verbosity in _VERBOSITIES and (models.verbose(facts) or verbosity == "medium"):
         text["verbosity"] = verbosity
-    elif verbosity is not None:
+    elif verbosity not in (None, "medium"):
         losses.add("dropped:verbosity")
     return text
 

@@ -2,6 +2,7 @@
 
 That is the model's name, and in a conversation that other vendors took part in also what only they can read: their reasoning items, reasoning
 that was never encrypted (an id of ours stands for nothing at the provider), the state in call ids. A byte search finds out whether there is any.
+What OpenAI's model refuses goes where the client asked for another name: a client that names the very model knows what that takes.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from extproc.core import carrier, jsonedit
 from extproc.core.dialect import Encoded, Facts
 from extproc.core.ir import JSON
 from extproc.core.losses import Losses
+from extproc.dialects.openai_responses.model_fit import fit_to_model
 from extproc.dialects.openai_responses.request_encode import PATH
 from extproc.dialects.openai_responses.wire import MINTING, is_ours, minter
 
@@ -31,6 +33,9 @@ def splice_request(raw: bytes, body: JSON, facts: Facts) -> Encoded:
     edits: dict[str, bytes | None] = {}
     if facts.wire_model not in ("*", body.get("model")):
         edits["model"] = orjson.dumps(facts.wire_model)
+    if facts.vendor == "openai" and facts.model != "*" and body.get("model") not in (facts.model, facts.wire_model):
+        for name, value in fit_to_model(body, facts, losses).items():
+            edits[name] = None if value is None else orjson.dumps(value)
     items = _items(raw, layout, body, facts, losses)
     if items is not None:
         edits["input"] = items
