@@ -34,10 +34,11 @@ OTHERS = {
     "ollama": ("ollama", {"chat", "embeddings", "other"}, "ollama_chat", 10),
 }
 """(file of recordings, their APIs, the simulated provider, how many exchanges it must have a path for at the least)."""
-KNOWN_TO_DIFFER = {
-    "pydantic-ai__test_openai_responses_test_openai_responses_compact_with_auto": "an empty input behind a compacted response, which was kept elsewhere",
-    "ruby_llm__chat_with_schema_with_vertexai_gemini-3-flash-preview_allows_removing": "a part without content, which Vertex AI takes and the Gemini API refuses",
-}
+KNOWN_TO_DIFFER = (
+    "pydantic-ai__test_openai_responses_test_openai_responses_compact_with_auto",
+    "ruby_llm__chat_with_schema_with_vertexai_gemini-3-flash-preview_allows_removing",
+)
+"""An empty input behind a compacted response, which was kept elsewhere; a part without content, which Vertex AI takes and the Gemini API refuses."""
 
 
 def exchanges(provider):
