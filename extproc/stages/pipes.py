@@ -31,13 +31,15 @@ _ENDINGS = {"text/event-stream": b"\n\n", "application/x-ndjson": b"\n", "applic
 
 @dataclass(slots=True)
 class Seen:
-    """What an answer said about itself. `content`: has anything come that proves an answer? `error`: how it failed, after it had begun."""
+    """What an answer said about itself. `content`: has anything come that proves an answer? `error`: how it failed, after it had begun. `ended`: its
+    format's own end has come, and only the end of the body is outstanding."""
 
     response_id: str = ""
     response_model: str = ""
     usage: Usage | None = None
     finish: str = ""
     content: bool = False
+    ended: bool = False
     error: ApiError | None = None
     losses: list[Loss] = field(default_factory=list)
     response: Response | None = None
@@ -108,14 +110,18 @@ class WatchedStream:
             self._collector.feed(self._decoder.feed(out))
             seen.response = self._collector.response if end else None
         seen.content = observer.content
-        if not end:
+        if not end and (not observer.ended or observer.error is not None):
             return out
         seen.usage = observer.usage
         seen.error = observer.error
+        seen.ended = observer.ended
         if observer.start is not None:
             seen.start(observer.start)
         if observer.finish is not None:
             seen.finish = observer.finish.reason.value
+        if not end:
+            return out
+        if observer.finish is not None:
             out += self._rest()
         elif said is None:
             if seen.error is not None and self._ending is None:
@@ -138,7 +144,7 @@ class WatchedStream:
 class TranslatedStream:
     """Another dialect: one decoder, one encoder. After an error in the stream the client's stream is over, and the rest is dropped."""
 
-    __slots__ = ("_client", "_collector", "_decoder", "_encoder", "_ended", "_form", "_names", "seen")
+    __slots__ = ("_client", "_collector", "_decoder", "_encoder", "_form", "_names", "seen")
     passes = False
 
     def __init__(self, client: Dialect, upstream: Dialect, reply: Reply, *, collect: bool = False) -> None:
@@ -148,7 +154,6 @@ class TranslatedStream:
         self._encoder = client.stream_encoder(reply)
         self._names = Restorer(reply.tool_names)
         self._form = reply.form
-        self._ended = False
         self.seen = Seen()
 
     def feed(self, data: bytes, end: bool) -> bytes:
@@ -177,13 +182,13 @@ class TranslatedStream:
             elif isinstance(event, MessageStart):
                 seen.start(event)
             elif isinstance(event, End):
-                self._ended = True
+                seen.ended = True
             out.append(encode(event))
-        if end:
+        if end and seen.error is None and not (seen.finish and seen.ended):
             # a finish without the format's own end: what the client's format says at its end was never written
-            if seen.error is None and not (seen.finish and self._ended):
-                seen.error = _truncated()
-                out.append(self._client.encode_stream_error(seen.error, self._form))
+            seen.error = _truncated()
+            out.append(self._client.encode_stream_error(seen.error, self._form))
+        if end or seen.ended:
             seen.losses = [*self._decoder.losses, *self._encoder.losses]
         return b"".join(out)
 

@@ -238,8 +238,9 @@ class RouteExchange(ReplyStage):
         return []
 
     def broken_by(self, outcome: Outcome) -> None:
-        """The access log's word on an end in doubt."""
-        self.record.outcome = outcome
+        """The access log's word on an end in doubt. Some clients leave as soon as they have read an answer's last event, and were served."""
+        whole = self.pipe is not None and self.pipe.seen.ended and self.pipe.seen.error is None and self.record.finish != ""
+        self.record.outcome = Outcome.OK if whole and outcome is Outcome.CLIENT_GONE else outcome
 
     @property
     def passing(self) -> bool:
