@@ -11,6 +11,7 @@ import json
 from extproc.core.ir import JSON
 
 _LIMIT = float(1 << 63)
+_FEW = 100
 _STEP = 6
 _AS_ZEROS = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x20 for byte in range(256))
 """Every digit as 0, all else as a space."""
@@ -37,7 +38,11 @@ def _may_hold_big(raw: bytes) -> bool:
 
 def exact(raw: bytes, body: JSON, member: str) -> JSON:
     """`body`, which is `raw` parsed, with the numbers in its top-level `member` as they stand in `raw`. `body` itself is not changed."""
-    if not isinstance(body, dict) or not _may_hold_big(raw) or not _holds_big(body.get(member)):
+    values = body.get(member) if isinstance(body, dict) else None
+    # a few messages are looked at sooner, however many MB of images they hold
+    if isinstance(values, list) and len(values) > _FEW and not _may_hold_big(raw):
+        return body
+    if not _holds_big(values):
         return body
     try:
         again = json.loads(raw)

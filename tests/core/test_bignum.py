@@ -24,8 +24,9 @@ def test_the_member_is_exact(values: list[object]) -> None:
 
 @given(st.text(alphabet="ab1", max_size=20), st.integers(10**18, 10**20) | st.integers(-(10**20), -(10**18)))
 def test_wherever_it_stands(before: str, value: int) -> None:
-    raw = json.dumps({"a": before, "m": [value]}).encode()
-    assert exact(raw, orjson.loads(raw), "m")["m"] == [value]
+    for values in ([value], [*range(1000), value]):
+        raw = json.dumps({"a": before, "m": values}).encode()
+        assert exact(raw, orjson.loads(raw), "m")["m"] == values
 
 
 def test_a_body_without_long_numbers_is_itself() -> None:
