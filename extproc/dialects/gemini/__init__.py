@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from extproc.core import carrier
+import orjson
+
+from extproc.core import carrier, jsonedit
 from extproc.core.dialect import NO_ASK, Ask, Dialect, Encoded, Facts, Need, Reply, Wishes
 from extproc.core.errors import ApiError
 from extproc.core.ir import JSON, Loss, Request, Response
@@ -20,6 +22,7 @@ from extproc.dialects.gemini import errors, request_decode, request_encode, sign
 from extproc.dialects.gemini import needs as need_reader
 from extproc.dialects.gemini import response as answers
 from extproc.dialects.gemini.array_observer import ArrayObserver
+from extproc.dialects.gemini.model_fit import fit_to_model
 from extproc.dialects.gemini.stream_decode import GeminiStreamDecoder
 from extproc.dialects.gemini.stream_encode import GeminiStreamEncoder
 from extproc.dialects.gemini.thinking import wants_signatures
@@ -67,11 +70,16 @@ class Gemini:
     def encode_request(self, request: Request, facts: Facts) -> Encoded:
         return request_encode.encode_request(request, facts)
 
-    def splice_request(self, raw: bytes, body: JSON, facts: Facts, ask: Ask) -> Encoded:  # noqa: ARG002 - nothing to edit in it
-        """The body as it came: only the path names the model. Streams are always asked for as server-sent events."""
+    def splice_request(self, raw: bytes, body: JSON, facts: Facts, ask: Ask) -> Encoded:
+        """The body as it came: only the path names the model. Streams are always asked for as server-sent events. What the model refuses is
+        said in its words where the client asked for another."""
         upstream = request_encode.request_path(facts.model, stream=ask.stream)
         losses = Losses()
         raw = signature.cleaned(carrier.strip(raw), losses, stand_in=wants_signatures(facts.model))
+        if ask.model.removeprefix("models/") != facts.model.removeprefix("models/") and isinstance(body, dict):
+            fitted = fit_to_model(body, facts, losses)
+            if fitted is not None:
+                raw = jsonedit.splice(raw, {fitted[0]: orjson.dumps(fitted[1])})
         return Encoded(raw, upstream, dict(request_encode.HEADERS), losses)
 
     def decode_response(self, body: bytes) -> Response:
