@@ -61,7 +61,7 @@ _PROVIDERS = {
         ", region: us-east-1",
     ),
     "cohere": _Provider("cohere_chat", 8105, "", "command-a-03-2025", "chat, embed, rerank, version 2"),
-    "ollama": _Provider("ollama_chat", 8106, "", "llama3.2", "chat, generate, embed, tags", "none"),
+    "ollama": _Provider("ollama_chat", 8106, "", "llama3.2", "chat, generate, embed, tags; OpenAI's chat and embeddings below /v1", "none"),
 }
 """By kind in the registry."""
 

@@ -14,6 +14,7 @@ from extproc.simulator.gemini.claude import VertexClaudeWire
 from extproc.simulator.gemini.plain import GeminiPlain
 from extproc.simulator.gemini.wire import GeminiWire
 from extproc.simulator.ollama.chat import OllamaWire
+from extproc.simulator.ollama.compatible import OllamaChatCompletions, OllamaOpenAIVectors
 from extproc.simulator.ollama.vectors_api import OllamaVectors
 from extproc.simulator.openai.chat import OpenAIWire
 from extproc.simulator.openai.other import OpenAIOther
@@ -27,6 +28,6 @@ SITES: dict[str, Callable[[], tuple[Api, ...]]] = {
     "gemini": lambda: (GeminiWire(), GeminiPlain(), VertexClaudeWire()),
     "bedrock_converse": lambda: (BedrockConverseWire(), BedrockInvokeWire()),
     "cohere_chat": lambda: (CohereChatWire(), CohereVectors()),
-    "ollama_chat": lambda: (OllamaWire(), OllamaVectors()),
+    "ollama_chat": lambda: (OllamaWire(), OllamaVectors(), OllamaChatCompletions(), OllamaOpenAIVectors()),
 }
 """By the names that dialects have in the project. Each call gives a provider of its own: what it remembers is its alone."""
