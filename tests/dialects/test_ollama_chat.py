@@ -380,3 +380,19 @@ def test_no_answer_crashes(raw: bytes) -> None:
         OLLAMA.decode_response(raw)
     except ApiError:
         return
+
+
+def test_results_find_their_calls_in_linear_time() -> None:
+    names = [f"f{n}" for n in range(20_000)]
+    calls = {"role": "assistant", "tool_calls": [{"function": {"name": name, "arguments": {}}} for name in names]}
+    results = [{"role": "tool", "tool_name": name, "content": name} for name in reversed(names)]
+    # by comparing each with each this would take a minute
+    request = DIALECTS["ollama_chat"].decode_request({"model": "m", "messages": [calls, *results]})
+    assert [(block.id, block.name) for block in request.messages[1].blocks] == [(f"call_0_{n}", names[n]) for n in reversed(range(len(names)))]
+
+
+def test_results_without_a_name_answer_the_first_open_call() -> None:
+    calls = {"role": "assistant", "tool_calls": [{"function": {"name": name}} for name in ("f", "g", "f")]}
+    results: list[dict[str, Any]] = [{"tool_name": "g"}, {}, {"name": "f"}, {"tool_name": "f"}, {"tool_name": []}]
+    request = DIALECTS["ollama_chat"].decode_request({"messages": [calls, *({"role": "tool", "content": "r", **one} for one in results)]})
+    assert [block.id for block in request.messages[1].blocks] == ["call_0_1", "call_0_0", "call_0_2", "call_4_orphan", "call_5_orphan"]

@@ -75,13 +75,38 @@ def _prompt(body: dict[str, JSON], request: Request) -> None:
     request.messages.append(Message(Role.USER, [Text(prompt), *_images(body.get("images"), "images")]))
 
 
+class _OpenCalls:
+    """Calls that no result has answered yet: the first of an id, of a name, or of all, each in constant time whatever there are."""
+
+    def __init__(self, calls: list[ToolCall]) -> None:
+        self._calls = calls
+        self._open = set(range(len(calls)))
+        self._places: dict[tuple[bool, str | None], deque[int]] = {}
+        for place, call in enumerate(calls):
+            for key in ((True, call.id), (False, call.name), (False, None)):
+                self._places.setdefault(key, deque()).append(place)
+
+    def take(self, wanted: str | None, *, by_id: bool = False) -> ToolCall | None:
+        """The first of the id or name `wanted`, of all if that is None. It is open no longer."""
+        places = self._places.get((by_id, wanted))
+        while places:
+            place = places.popleft()
+            if place in self._open:
+                self._open.remove(place)
+                return self._calls[place]
+        return None
+
+
+_NOTHING_OPEN = _OpenCalls([])
+
+
 class _Messages:
     """Reads the history, and gives calls and results the ids that the format lacks: a call's from its place, a result's from its call."""
 
     def __init__(self, out: list[Message], losses: Losses) -> None:
         self._out = out
         self._losses = losses
-        self._open: deque[ToolCall] = deque()
+        self._open = _NOTHING_OPEN
         self._results: Message | None = None
 
     def decode(self, messages: JSON) -> None:
@@ -95,7 +120,7 @@ class _Messages:
                     self._out.append(Message(_ROLES[role], [Text(text)]))
                     self._results = None
                     if role == "assistant":
-                        self._open.clear()
+                        self._open = _NOTHING_OPEN
                     continue
             where = f"messages[{i}]"
             if not isinstance(message, dict):
@@ -127,7 +152,7 @@ class _Messages:
             # the same thoughts, with what proves them
             blocks = list(signed)
         blocks += self._content(message, where)
-        self._open = deque(calls)
+        self._open = _OpenCalls(calls)
         return [*blocks, *calls]
 
     def _calls(self, raw: JSON, where: str, i: int) -> tuple[list[ToolCall], list[Thinking]]:
@@ -162,12 +187,10 @@ class _Messages:
         """The call that a result answers: by id, else the first open one of its name, else the first open one if the result names none."""
         given = message.get("tool_call_id")
         wanted = carrier.split(given)[0] if isinstance(given, str) and given else None
-        name = message.get("tool_name") or message.get("name")
-        for call in self._open:
-            if call.id == wanted if wanted is not None else name in (None, "", call.name):
-                self._open.remove(call)
-                return call
-        return None
+        if wanted is not None:
+            return self._open.take(wanted, by_id=True)
+        name = message.get("tool_name") or message.get("name") or None
+        return self._open.take(name) if name is None or isinstance(name, str) else None
 
 
 def _images(raw: JSON, where: str) -> list[Image]:
