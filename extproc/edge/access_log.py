@@ -1,4 +1,5 @@
-"""Who broke a stream off: the client or the provider. No filter can tell, only Envoy's access log, which its gRPC logger delivers here.
+"""Who broke an answer off, the client or the provider, and with which status where the client had nothing of it yet. No filter can tell, only Envoy's
+access log, which its gRPC logger delivers here.
 
 Envoy sends entries of broken requests only (a filter on response flags), within a tenth of a second, to any one of the server processes. A request
 whose end is in doubt waits for its entry for `PATIENCE`; without one (another process got it, no logger configured) it counts as
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import NamedTuple
 
 import orjson
 
@@ -22,7 +24,15 @@ PATIENCE = 1.0
 EARLY = 256
 """Entries that are kept for requests whose call has not ended here yet."""
 
-Settle = Callable[[Outcome | None], None]
+
+class BrokenEnd(NamedTuple):
+    """`status` is what the client got: Envoy answers itself where a provider breaks off an answer that is still held. 0: nothing."""
+
+    outcome: Outcome
+    status: int
+
+
+Settle = Callable[[BrokenEnd | None], None]
 
 
 def outcome_of(flags: pb.ResponseFlags) -> Outcome:
@@ -39,10 +49,10 @@ class BrokenEnds:
 
     def __init__(self) -> None:
         self._waiting: dict[str, tuple[Settle, asyncio.TimerHandle]] = {}
-        self._early: OrderedDict[str, Outcome] = OrderedDict()
+        self._early: OrderedDict[str, BrokenEnd] = OrderedDict()
 
     def settle(self, key: str, settle: Settle) -> None:
-        """Calls `settle` with the outcome when it is known, or with None when nobody says in time."""
+        """Calls `settle` with the end when it is known, or with None when nobody says in time."""
         known = self._early.pop(key, None)
         if known is not None:
             settle(known)
@@ -56,13 +66,13 @@ class BrokenEnds:
             key = _key(entry.common_properties.metadata)
             if not key:
                 continue
-            outcome = outcome_of(entry.common_properties.response_flags)
+            end = BrokenEnd(outcome_of(entry.common_properties.response_flags), entry.response.response_code.value)
             waiting = self._waiting.pop(key, None)
             if waiting is not None:
                 waiting[1].cancel()
-                waiting[0](outcome)
+                waiting[0](end)
                 continue
-            self._early[key] = outcome
+            self._early[key] = end
             while len(self._early) > EARLY:
                 self._early.popitem(last=False)
 

@@ -1,4 +1,5 @@
 from google.protobuf import struct_pb2 as _struct_pb2
+from google.protobuf import wrappers_pb2 as _wrappers_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -282,11 +283,19 @@ class AccessLogCommon(_message.Message):
     metadata: Metadata
     def __init__(self, response_flags: _Optional[_Union[ResponseFlags, _Mapping]] = ..., metadata: _Optional[_Union[Metadata, _Mapping]] = ...) -> None: ...
 
+class HttpResponseProperties(_message.Message):
+    __slots__ = ("response_code",)
+    RESPONSE_CODE_FIELD_NUMBER: _ClassVar[int]
+    response_code: _wrappers_pb2.UInt32Value
+    def __init__(self, response_code: _Optional[_Union[_wrappers_pb2.UInt32Value, _Mapping]] = ...) -> None: ...
+
 class HttpAccessLogEntry(_message.Message):
-    __slots__ = ("common_properties",)
+    __slots__ = ("common_properties", "response")
     COMMON_PROPERTIES_FIELD_NUMBER: _ClassVar[int]
+    RESPONSE_FIELD_NUMBER: _ClassVar[int]
     common_properties: AccessLogCommon
-    def __init__(self, common_properties: _Optional[_Union[AccessLogCommon, _Mapping]] = ...) -> None: ...
+    response: HttpResponseProperties
+    def __init__(self, common_properties: _Optional[_Union[AccessLogCommon, _Mapping]] = ..., response: _Optional[_Union[HttpResponseProperties, _Mapping]] = ...) -> None: ...
 
 class HttpAccessLogEntries(_message.Message):
     __slots__ = ("log_entry",)

@@ -19,7 +19,7 @@ from typing import Any
 from extproc.core.errors import ApiError, ErrorKind
 from extproc.core.exchange import Abort, Action, Closed, Exchange, Finish, State
 from extproc.edge import llm_extproc_pb2 as pb
-from extproc.edge.access_log import BrokenEnds
+from extproc.edge.access_log import BrokenEnd, BrokenEnds
 from extproc.edge.books import Books
 from extproc.edge.call import Call
 from extproc.edge.grpc_call import Method, Rpc, Status
@@ -153,10 +153,10 @@ class Server:
         except Exception:
             log.exception("the books of a request could not be closed")
 
-    def _settled(self, exchange: RouteExchange, outcome: Outcome | None) -> None:
+    def _settled(self, exchange: RouteExchange, end: BrokenEnd | None) -> None:
         try:
-            if outcome is not None:
-                exchange.broken_by(outcome)
+            if end is not None:
+                exchange.broken_by(end.outcome, end.status)
             self._books.request(exchange)
         except Exception:
             log.exception("the books of a request could not be closed")

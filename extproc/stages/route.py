@@ -6,7 +6,7 @@ What we refuse, we refuse here, in the caller's dialect, before any provider see
 from __future__ import annotations
 
 from extproc.core.dialect import Ask
-from extproc.core.errors import ApiError, ErrorKind
+from extproc.core.errors import ApiError, ErrorKind, kind_of_status
 from extproc.core.exchange import ROUTE, Action, Arm, BodyEvent, Closed, Continue, Finish, HeadersEvent, Immediate, Kind, State, Tick
 from extproc.core.headers import CLIENT_KEPT, PASSED, kept, media_type
 from extproc.core.ir import JSON
@@ -227,20 +227,29 @@ class RouteExchange(ReplyStage):
         if not self.record.ended_ns:
             if self.pipe is not None:
                 self.saw(self.pipe.seen)
-            # an answer was flowing: the client left or the provider cut, and only Envoy's access log can tell which
-            self.in_doubt = self.record.status != 0
+            # an answer was flowing, or one that passed had not come this far: who broke it off only Envoy's access log can tell
+            passed = self.here is not None and any(note.verdict == "pass" for note in self.here.notes.values())
+            self.in_doubt = self.record.status != 0 or passed
             if self.here is not None and not self.notes:
                 self.notes = [self.here.notes[n] for n in sorted(self.here.notes)]
-            self.end(Outcome.CUT if self.in_doubt else Outcome.CLIENT_GONE, self.record.status)
+            self.end(Outcome.CUT if self.record.status else Outcome.CLIENT_GONE, self.record.status)
         if self.plan is not None:
             self.services.under_way.pop(self.plan.key, None)
         self.state = State.CLOSED
         return []
 
-    def broken_by(self, outcome: Outcome) -> None:
-        """The access log's word on an end in doubt. Some clients leave as soon as they have read an answer's last event, and were served."""
-        whole = self.pipe is not None and self.pipe.seen.ended and self.pipe.seen.error is None and self.record.finish != ""
-        self.record.outcome = Outcome.OK if whole and outcome is Outcome.CLIENT_GONE else outcome
+    def broken_by(self, outcome: Outcome, status: int) -> None:
+        """The access log's word on an end in doubt; `status` is what the client got."""
+        record = self.record
+        if outcome is Outcome.CLIENT_GONE:
+            # some clients leave as soon as they have read an answer's last event, and were served
+            whole = self.pipe is not None and self.pipe.seen.ended and self.pipe.seen.error is None and record.finish != ""
+            record.outcome = Outcome.OK if whole else outcome
+        elif status >= 400:
+            # nothing of the answer was on its way yet: Envoy has said so itself
+            record.outcome, record.status, record.error_type = Outcome.EXHAUSTED, status, kind_of_status(status).value
+        else:
+            record.outcome, record.status = outcome, status or record.status
 
     @property
     def passing(self) -> bool:

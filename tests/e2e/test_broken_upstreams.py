@@ -237,3 +237,15 @@ def test_never_an_answer(replaying: Replaying, dialect: str, case: str) -> None:
         status = OWN_STATUS.get((name, line["error_type"])) or STATUS[line["error_type"]]
         assert (replaying.callers[name].status(said), raised) == (status, RAISED[name][status]), f"{name}: {said!r}"
         assert (line["outcome"], line["status"]) == ("exhausted", status)
+
+
+@pytest.mark.parametrize("dialect", SAYS)
+def test_a_whole_answer_that_breaks_off(replaying: Replaying, dialect: str) -> None:
+    """Another dialect's answer is held until it is whole, so nothing of it is on its way: Envoy says so itself, and the books know what it said."""
+    provider = SAYS[dialect]
+    take = Take(provider.whole, length=len(provider.whole) + 50, end=End.CLOSE, pause=PAUSE)
+    for name in askers(provider, "breaks off")[1:]:
+        said, line = ask(replaying, provider, name, take, stream=False)
+        assert isinstance(said, replaying.callers[name].errors), f"{name}: {said!r}"
+        assert replaying.callers[name].status(said) == 502
+        assert (line["outcome"], line["status"], line["error_type"]) == ("exhausted", 502, "upstream")

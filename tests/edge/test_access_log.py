@@ -10,15 +10,20 @@ import pytest
 from extproc.core.plan import NAMESPACE
 from extproc.edge import access_log
 from extproc.edge import llm_extproc_pb2 as pb
-from extproc.edge.access_log import EARLY, BrokenEnds, outcome_of
+from extproc.edge.access_log import EARLY, BrokenEnd, BrokenEnds, outcome_of
 from extproc.telemetry.record import Outcome
 from tests.edge.envoys_side import go
 
 GONE = ("downstream_remote_reset",)
 
 
-def entry(key: str, *flags: str, plan: str | None = None) -> pb.HttpAccessLogEntry:
+LEFT = BrokenEnd(Outcome.CLIENT_GONE, 0)
+
+
+def entry(key: str, *flags: str, plan: str | None = None, status: int = 0) -> pb.HttpAccessLogEntry:
     made = pb.HttpAccessLogEntry()
+    if status:
+        made.response.response_code.value = status
     for flag in flags:
         setattr(made.common_properties.response_flags, flag, True)
     text = orjson.dumps({"key": key, "model": "chat"}).decode() if plan is None else plan
@@ -47,13 +52,13 @@ def test_flags(flags: list[str], outcome: Outcome) -> None:
 
 def test_an_entry_settles_the_request_that_waits_for_it() -> None:
     async def test() -> None:
-        ends, settled = BrokenEnds(), list[tuple[str, Outcome | None]]()
+        ends, settled = BrokenEnds(), list[tuple[str, BrokenEnd | None]]()
         for key in ("one", "two"):
             ends.settle(key, lambda outcome, key=key: settled.append((key, outcome)))  # type: ignore[misc]
         ends.feed(entries(entry("two", *GONE), entry("other")))
-        assert settled == [("two", Outcome.CLIENT_GONE)]
-        ends.feed(entries(entry("two"), entry("one", "stream_idle_timeout")))
-        assert settled == [("two", Outcome.CLIENT_GONE), ("one", Outcome.STALLED)]
+        assert settled == [("two", LEFT)]
+        ends.feed(entries(entry("two"), entry("one", "stream_idle_timeout", status=504)))
+        assert settled == [("two", LEFT), ("one", BrokenEnd(Outcome.STALLED, 504))]
         ends.give_up()
         assert len(settled) == 2, "each is settled once"
 
@@ -62,10 +67,10 @@ def test_an_entry_settles_the_request_that_waits_for_it() -> None:
 
 def test_an_entry_may_come_first() -> None:
     async def test() -> None:
-        ends, settled = BrokenEnds(), list[Outcome | None]()
+        ends, settled = BrokenEnds(), list[BrokenEnd | None]()
         ends.feed(entries(entry("early", *GONE)))
         ends.settle("early", settled.append)
-        assert settled == [Outcome.CLIENT_GONE]
+        assert settled == [LEFT]
         assert ends._early == {}
 
     go(test())
@@ -86,7 +91,7 @@ def test_without_an_entry_it_is_settled_in_time(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_shutdown_settles_everything_now() -> None:
     async def test() -> None:
-        ends, settled = BrokenEnds(), list[Outcome | None]()
+        ends, settled = BrokenEnds(), list[BrokenEnd | None]()
         ends.settle("a", settled.append)
         ends.settle("b", settled.append)
         ends.give_up()
@@ -98,14 +103,14 @@ def test_a_shutdown_settles_everything_now() -> None:
 
 def test_early_entries_are_kept_within_bounds() -> None:
     async def test() -> None:
-        ends, settled = BrokenEnds(), list[Outcome | None]()
+        ends, settled = BrokenEnds(), list[BrokenEnd | None]()
         for n in range(EARLY + 10):
             ends.feed(entries(entry(f"k{n}", *GONE)))
         assert len(ends._early) == EARLY
         ends.settle(f"k{EARLY + 9}", settled.append)
-        assert settled == [Outcome.CLIENT_GONE], "the oldest go first"
+        assert settled == [LEFT], "the oldest go first"
         ends.settle("k0", settled.append)
-        assert settled == [Outcome.CLIENT_GONE]
+        assert settled == [LEFT]
         ends.give_up()
 
     go(test())
@@ -114,10 +119,10 @@ def test_early_entries_are_kept_within_bounds() -> None:
 @pytest.mark.parametrize("plan", ["", "{}", "[]", "null", "7", '"key"', "{", '{"key":""}'])
 def test_an_entry_without_a_plan_is_passed_over(plan: str) -> None:
     async def test() -> None:
-        ends, settled = BrokenEnds(), list[Outcome | None]()
+        ends, settled = BrokenEnds(), list[BrokenEnd | None]()
         ends.settle("one", settled.append)
         ends.feed(entries(entry("", plan=plan), pb.HttpAccessLogEntry(), entry("one", *GONE)))
-        assert settled == [Outcome.CLIENT_GONE]
+        assert settled == [LEFT]
         assert ends._early == {}
 
     go(test())

@@ -32,6 +32,7 @@ THEIRS: dict[str, Any] = {
     "HttpStatus": types.HttpStatus,
     "ResponseFlags": access_data.ResponseFlags,
     "AccessLogCommon": access_data.AccessLogCommon,
+    "HttpResponseProperties": access_data.HttpResponseProperties,
     "HttpAccessLogEntry": access_data.HttpAccessLogEntry,
     "HttpAccessLogEntries": access.StreamAccessLogsMessageHttpAccessLogEntries,
     "StreamAccessLogsMessage": access.StreamAccessLogsMessage,
