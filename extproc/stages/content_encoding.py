@@ -27,6 +27,8 @@ STACKED = 3
 
 _STEP = 1 << 20
 """Bytes that one call of a library may give, where it can be told."""
+_SLICE = 16 << 10
+"""Encoded bytes that a decoder gets at once: where one stream ends and the next begins, what is left of them is copied."""
 _ZSTD_SLICE = 256
 """Encoded bytes that zstd gets at once: its decoder has no limit of its own, a block of 128 KiB takes four bytes, so this is at most 8 MiB."""
 _ZSTD_WINDOW = 8 << 20
@@ -148,21 +150,25 @@ class _Bounded:
         self._taken = self._given = 0
 
     def feed(self, data: bytes) -> bytes:
-        self._taken += len(data)
         out: list[bytes] = []
         try:
-            piece = self._decoder.feed(data)
-            while True:
-                out.append(piece)
-                self._given += len(piece)
-                if self._given > LIMIT or self._given > FREE + RATIO * self._taken:
-                    raise UpstreamFormatError(f"the provider's compressed answer ({self._name}) unpacks to too much")
-                if not self._decoder.pending:
-                    break
-                piece = self._decoder.feed(b"")
+            for at in range(0, len(data), _SLICE):
+                self._slice(data[at : at + _SLICE], out)
         except (zlib.error, brotli.error, zstandard.ZstdError):
             raise UpstreamFormatError(f"the provider's answer is not the {self._name} that it says it is") from None
         return out[0] if len(out) == 1 else b"".join(out)
+
+    def _slice(self, data: bytes, out: list[bytes]) -> None:
+        self._taken += len(data)
+        piece = self._decoder.feed(data)
+        while True:
+            out.append(piece)
+            self._given += len(piece)
+            if self._given > LIMIT or self._given > FREE + RATIO * self._taken:
+                raise UpstreamFormatError(f"the provider's compressed answer ({self._name}) unpacks to too much")
+            if not self._decoder.pending:
+                break
+            piece = self._decoder.feed(b"")
 
     def close(self) -> None:
         if self._taken and not self._decoder.done:

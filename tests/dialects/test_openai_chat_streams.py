@@ -483,3 +483,10 @@ def test_an_endless_event_is_not_held_back() -> None:
     observer = DIALECT.stream_observer(hide_usage=True)
     passed = b"".join(observer.feed(b"data: " + b"x" * 600_000) for _ in range(4))
     assert len(passed) > 1_000_000
+
+
+def test_calls_that_only_their_ids_tell_apart_take_linear_time() -> None:
+    tool_calls = [{"id": f"c{n}", "function": {"name": "f", "arguments": "{"}} for n in range(40_000)]
+    # by comparing each with each this would take half a minute
+    events = decode(chunk({"tool_calls": tool_calls}), chunk({"tool_calls": [{"id": "c7", "function": {"arguments": "}"}}]}))
+    assert [event.text for event in events if isinstance(event, BlockDelta) and event.index == 7] == ["{", "}"]

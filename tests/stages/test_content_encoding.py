@@ -6,6 +6,8 @@ import random
 import tracemalloc
 import zlib
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import brotli
 import pytest
@@ -109,6 +111,27 @@ def test_a_bomb_is_refused_before_it_fills_the_memory(how: str) -> None:
     finally:
         tracemalloc.stop()
     assert peak < 3 * (FREE + RATIO * len(packed)) + (64 << 20)
+
+
+def test_a_whole_body_of_many_members_is_not_copied_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    class Watched:
+        def __init__(self, wbits: int) -> None:
+            self._inner = zlib.decompressobj(wbits)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._inner, name)
+
+        def decompress(self, data: bytes, most: int) -> bytes:
+            sizes.append(len(data))
+            return self._inner.decompress(data, most)
+
+    monkeypatch.setattr(content_encoding, "zlib", SimpleNamespace(decompressobj=Watched, error=zlib.error))
+    members = 5000
+    assert of("gzip").feed(gzip(b"a") * members, end=True) == b"a" * members
+    assert len(sizes) >= members
+    assert max(sizes) <= 16 << 10
 
 
 def test_the_absolute_limit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,6 +82,7 @@ class ChatStreamDecoder:
         "_done",
         "_finished",
         "_losses",
+        "_named",
         "_open",
         "_parser",
         "_pending",
@@ -101,6 +102,7 @@ class ChatStreamDecoder:
         self._pending: Opaque | None = None
         self._calls: list[_Call] = []
         self._at: dict[int, _Call] = {}
+        self._named: dict[str, _Call] = {}
         self._started = self._finished = self._done = self._refused = self._blank = False
 
     @property
@@ -337,6 +339,7 @@ class ChatStreamDecoder:
                 call.name = function["name"]
             if isinstance(raw.get("id"), str):
                 call.id = raw["id"]
+                self._named[call.id] = call
             if more:
                 call.text.append(more)
             if call.name:
@@ -351,7 +354,7 @@ class ChatStreamDecoder:
         if isinstance(index, int):
             known = self._at.get(index)
         elif ident:
-            known = next((call for call in reversed(self._calls) if call.id == ident), None)
+            known = self._named.get(ident) if isinstance(ident, str) else None
         else:
             known = self._calls[-1] if self._calls else None
         if known is not None and (not ident or not known.id or ident == known.id):
@@ -369,6 +372,7 @@ class ChatStreamDecoder:
         call.block = self._block
         self._block += 1
         call.id = call.id or call_id(self._answer, call.block)
+        self._named[call.id] = call
         call.opaque = call.opaque or self._pending
         self._pending = None
         out.append(BlockStart(call.block, ToolCall(call.id, call.name, opaque=call.opaque)))
