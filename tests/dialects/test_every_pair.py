@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import orjson
@@ -188,3 +189,49 @@ def test_tools_that_are_all_allowed() -> None:
     body = request("gemini", "f") | {"toolConfig": {"functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": ["f"]}}}
     for to in TARGETS:
         assert "coerced:allowed_tools" not in encoded("gemini", to, body)[1]
+
+
+SIGNED: dict[str, dict[str, Any]] = {
+    "anthropic_messages": {
+        "id": "m",
+        "type": "message",
+        "role": "assistant",
+        "model": "x",
+        "stop_reason": "end_turn",
+        "usage": {"input_tokens": 1, "output_tokens": 1},
+        "content": [{"type": "thinking", "thinking": "hm", "signature": "seal"}, {"type": "text", "text": "a"}],
+    },
+    "gemini": {"candidates": [{"content": {"role": "model", "parts": [{"text": "a", "thoughtSignature": "c2VhbA=="}]}, "finishReason": "STOP"}]},
+    "openai_responses": {
+        "id": "r",
+        "object": "response",
+        "status": "completed",
+        "model": "x",
+        "output": [
+            {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "seal"},
+            {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "content": [{"type": "output_text", "text": "a"}]},
+        ],
+    },
+}
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("source", SIGNED)
+@pytest.mark.parametrize("stream", [False, True])
+def test_point_28_a_seal_is_there_or_its_loss_is_named(client: str, source: str, stream: bool) -> None:
+    """An answer without tool calls, whose ids could take it along."""
+    if client == source:
+        return
+    raw, _, seen = pipes.translate_whole(orjson.dumps(SIGNED[source]), DIALECTS[client], DIALECTS[source], Reply("id", 1, "shown"), stream=stream)
+    kept = b"seal" in raw or b"c2VhbA==" in raw or base64.b64encode(b"seal") in raw or b"bGxtM" in raw
+    assert kept != ("dropped:signature" in {loss.code for loss in seen.losses})
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("stream", [False, True])
+def test_point_45_why_an_answer_ended_is_said_or_its_loss_is_named(client: str, stream: bool) -> None:
+    blocked = {"promptFeedback": {"blockReason": "SAFETY", "blockReasonMessage": "because"}, "responseId": "r"}
+    if client == "gemini":
+        return
+    raw, _, seen = pipes.translate_whole(orjson.dumps(blocked), DIALECTS[client], DIALECTS["gemini"], Reply("id", 1, "shown"), stream=stream)
+    assert (b"because" in raw) != ("dropped:finish_detail" in {loss.code for loss in seen.losses})

@@ -193,6 +193,12 @@ def test_levels_of_thinking() -> None:
     for model, effort, wanted in (("gpt-oss:20b", "xhigh", "high"), ("qwen3", "low", True), ("qwen3", "none", False)):
         request = Request("m", [Message(Role.USER, [Text("q")])], reasoning=Reasoning(effort=effort))
         assert orjson.loads(OLLAMA.encode_request(request, Facts(model, "ollama")).body)["think"] == wanted
+    # gpt-oss ignores a switch
+    for reasoning, level in ((Reasoning(budget=1024, enabled=True), "low"), (Reasoning(budget=9000), "medium"), (Reasoning(enabled=False), "low")):
+        request = Request("m", [Message(Role.USER, [Text("q")])], reasoning=reasoning)
+        built = OLLAMA.encode_request(request, Facts("gpt-oss:20b", "ollama"))
+        assert orjson.loads(built.body)["think"] == level
+        assert {loss.code for loss in built.losses} == {"coerced:thinking_budget" if reasoning.budget else "coerced:reasoning"}
 
 
 def test_the_same_dialect_is_spliced() -> None:

@@ -271,7 +271,7 @@ class MessagesEncoder:
                 out.append(_SIGNATURE % (self._index, _quoted(signature(sealed))))
         elif isinstance(block, ToolCall) and not self._written:
             self._tell(block, sealed, out)
-        elif sealed is not None and sealed.vendor != VENDOR and not (isinstance(block, ToolCall) and block.opaque == sealed):
+        elif sealed is not None and sealed.vendor != VENDOR and not (isinstance(block, ToolCall | Thinking) and block.opaque == sealed):
             self.losses.add("dropped:signature", "the block has no slot for it, or its id was written already")
         if self._written:
             out.append(_STOP % self._index)

@@ -237,7 +237,7 @@ class ConverseEncoder:
                 self._write(_DELTA, {"delta": {"reasoningContent": {"signature": slot}}}, out)
         elif isinstance(block, ToolCall) and not self._written:
             self._tell(block, sealed, out)
-        elif sealed is not None and not (isinstance(block, ToolCall) and block.opaque == sealed) and sealed.vendor != VENDOR:
+        elif sealed is not None and not (isinstance(block, ToolCall | Thinking) and block.opaque == sealed) and sealed.vendor != VENDOR:
             self.losses.add("dropped:signature", "the block has no slot for it, or its id was written already")
         if self._written:
             out.append(framed("contentBlockStop", b'{"contentBlockIndex":%d}' % self._index))

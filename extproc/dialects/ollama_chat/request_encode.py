@@ -31,6 +31,7 @@ from extproc.core.ir import (
     tool_names,
 )
 from extproc.core.losses import Losses
+from extproc.core.openai_models import budget_effort
 from extproc.dialects.ollama_chat.wire import CHAT_PATH, KNOBS
 
 _USER, _ASSISTANT = Role.USER, Role.ASSISTANT  # a member looked up on its enumeration costs four times as much
@@ -259,22 +260,27 @@ def _format(output: OutputFormat, losses: Losses) -> JSON:
 
 
 def _think(body: dict[str, JSON], reasoning: Reasoning, facts: Facts, losses: Losses) -> None:
-    """`think`: a switch; for models that take a level (gpt-oss), the level."""
+    """`think`: a switch; for models that take a level (gpt-oss) the level, because they ignore a switch."""
     off = reasoning.enabled is False or reasoning.effort == "none" or reasoning.budget == 0
+    levels = "gpt-oss" in facts.model
     if off:
-        body["think"] = False
+        body["think"] = "low" if levels else False
+        if levels:
+            losses.add("coerced:reasoning", "the model always thinks: sent as low")
         return
     asked = reasoning.enabled or reasoning.adaptive or reasoning.effort is not None or reasoning.budget is not None
     if not asked:
         if reasoning.show is not None:
             losses.add("dropped:reasoning_show")
         return
-    if reasoning.budget is not None and reasoning.budget > 0:
-        losses.add("coerced:thinking_budget", "thinking is on or off")
-    if reasoning.effort is not None and "gpt-oss" in facts.model:
-        level = _LEVELS.get(reasoning.effort, "high")
-        if level != reasoning.effort:
-            losses.add("coerced:reasoning_effort", f"{reasoning.effort[:16]} to {level}")
+    budget = reasoning.budget if reasoning.budget is not None and reasoning.budget > 0 else None
+    if budget is not None:
+        losses.add("coerced:thinking_budget", "the model takes a level" if levels else "thinking is on or off")
+    effort = reasoning.effort or (None if budget is None else budget_effort(budget))
+    if levels and effort is not None:
+        level = _LEVELS.get(effort, "high")
+        if level != effort:
+            losses.add("coerced:reasoning_effort", f"{effort[:16]} to {level}")
         body["think"] = level
         return
     if reasoning.effort is not None:

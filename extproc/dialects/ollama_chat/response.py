@@ -105,6 +105,8 @@ def plain(block: Block, losses: Losses) -> str:
         case Text():
             if block.citations:
                 losses.add("dropped:citations")
+            if block.opaque is not None:
+                losses.add("dropped:signature", "on text: the format has no place for it")
             return block.text
         case Refusal():
             losses.add("coerced:refusal")
@@ -114,6 +116,12 @@ def plain(block: Block, losses: Losses) -> str:
         case _:
             losses.add(f"dropped:{type(block).__name__.lower()}")
     return ""
+
+
+def unsent(signed: list[Thinking], losses: Losses) -> None:
+    """Reports signatures that no tool call's id took along."""
+    if any(thought.opaque is not None for thought in signed):
+        losses.add("dropped:signature", "thoughts that no tool call follows")
 
 
 def last(response_finish: str, usage: dict[str, JSON]) -> dict[str, JSON]:
@@ -142,6 +150,9 @@ def encode_response(response: Response, reply: Reply) -> tuple[bytes, list[Loss]
         losses.add("coerced:finish_reason", response.finish.value)
     if response.stop_sequence is not None:
         losses.add("dropped:stop_sequence")
+    if response.finish_detail:
+        losses.add("dropped:finish_detail", "the provider's own words for the end")
+    unsent(signed, losses)
     thought = "\n\n".join(t for t in thinking if t)
     text = "".join(texts)
     head: dict[str, JSON] = {"model": reply.model or response.model, "created_at": timestamp(response.created or reply.created)}

@@ -35,7 +35,7 @@ from extproc.core.ndjson import NDJSONParser
 from extproc.core.observe import STRING
 from extproc.core.usage import Usage
 from extproc.dialects.ollama_chat.errors import encode_stream_error, error_of
-from extproc.dialects.ollama_chat.response import encode_call, encode_usage, last, plain, tool_calls, usage_of
+from extproc.dialects.ollama_chat.response import encode_call, encode_usage, last, plain, tool_calls, unsent, usage_of
 from extproc.dialects.ollama_chat.wire import GENERATE, answer_id, finish_of, seconds, timestamp, word_of
 
 _GOES_ON = re.compile(
@@ -230,7 +230,8 @@ class OllamaStreamEncoder:
         return b""
 
     def _stop(self, event: BlockStop) -> bytes:
-        self._blocks.pop(event.index, None)
+        if self._blocks.pop(event.index, None) is Text and event.opaque is not None:
+            self._losses.add("dropped:signature", "on text: the format has no place for it")
         known = self._thought.pop(event.index, None)
         if known is not None:
             thought, pieces = known
@@ -268,6 +269,9 @@ class OllamaStreamEncoder:
             self._losses.add("coerced:finish_reason", finish.reason.value)
         if finish.stop_sequence is not None:
             self._losses.add("dropped:stop_sequence")
+        if finish.detail:
+            self._losses.add("dropped:finish_detail", "the provider's own words for the end")
+        unsent(self._signed, self._losses)
         said: dict[str, JSON] = {"response": ""} if self._reply.form == GENERATE else {"message": {"role": "assistant", "content": ""}}
         head = {"model": self._reply.model, "created_at": self._created}
         return out + orjson.dumps(head | said | last(word, encode_usage(self._usage, self._losses))) + b"\n"
