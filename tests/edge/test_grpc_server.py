@@ -475,7 +475,8 @@ def test_twenty_thousand_calls_leave_nothing() -> None:
             before, _ = tracemalloc.get_traced_memory()
             await calls(12_000, 10_000)
             after, _ = tracemalloc.get_traced_memory()
-            assert len(gc.get_objects()) - objects < 500
+            # other tests' servers live on beside this one and make some of their own
+            assert len(gc.get_objects()) - objects < 5_000, "one object a call would be 20,000"
             assert after - before < 200_000, "one object a call would be half a megabyte"
         finally:
             tracemalloc.stop()
