@@ -129,9 +129,13 @@ def _shape(sources: Sources) -> list[Problem]:
 
 
 def _spelling(block: Block) -> list[Problem]:
-    """Envoy reads `retryPolicy` as `retry_policy`. Two spellings of one member would get past the checks, so there is one."""
-    return [
-        block.problem(path, "write it in lower case with underscores, as in Envoy's documentation")
-        for path, _ in walk(block.data)
-        if isinstance(path[-1], str) and _CAMEL.fullmatch(path[-1]) and not _FREE_FORM.intersection(path[:-1])
-    ]
+    """Envoy reads `retryPolicy` as `retry_policy`, and "false" as false. Two spellings of one thing would get past the checks, so there is one."""
+    problems = []
+    for path, value in walk(block.data):
+        if _FREE_FORM.intersection(path[:-1]):
+            continue
+        if isinstance(path[-1], str) and _CAMEL.fullmatch(path[-1]):
+            problems.append(block.problem(path, "write it in lower case with underscores, as in Envoy's documentation"))
+        if isinstance(value, str) and value in {"true", "false"}:
+            problems.append(block.problem(path, f"write {value} without quotes: in quotes it is a text, which Envoy would take for the same"))
+    return problems

@@ -118,7 +118,8 @@ def _merged(layers: Layers, options: Options, *, https: bool) -> list[Problem]:
         problems.append(layers.blame(("per_connection_buffer_limit_bytes",), too_small(options)))
     panic: Path = ("common_lb_config", "healthy_panic_threshold")
     threshold = layers.get(*panic)
-    if threshold is not None and not member(threshold, ("value",)):
+    value = member(threshold, ("value",))
+    if threshold is not None and not (isinstance(value, int | float) and value > 0):
         problems.append(layers.blame(panic, "must be above 0: a target whose only address is ejected would be a final 503, with no fallback"))
     problems += _proxy(layers, https=https)
     if https:
@@ -153,10 +154,10 @@ def _proxy(layers: Layers, *, https: bool) -> list[Problem]:
 def _tls(layers: Layers) -> list[Problem]:
     problems = []
     name = layers.get("transport_socket", "name")
-    if name not in {None, wire.TLS_SOCKET}:
+    if name not in (None, wire.TLS_SOCKET) or layers.get(*TLS, wire.TYPE) not in (None, wire.UPSTREAM_TLS):
         words = f"must be {wire.TLS_SOCKET} for https, alone or behind {wire.PROXY_SOCKET}: the key would be sent in the clear"
         problems.append(layers.blame(("transport_socket", "name"), words))
-    if layers.get(*VALIDATION, "trust_chain_verification") not in {None, "VERIFY_TRUST_CHAIN"}:
+    if layers.get(*VALIDATION, "trust_chain_verification") not in (None, "VERIFY_TRUST_CHAIN"):
         problems.append(
             layers.blame((*VALIDATION, "trust_chain_verification"), "the provider's key would go to anybody; name its CA in `trusted_ca`")
         )
@@ -165,8 +166,10 @@ def _tls(layers: Layers) -> list[Problem]:
         for other in ("combined_validation_context", "validation_context_sds_secret_config")
         if layers.get(*VALIDATION[:-1], other) is not None
     ]
+    if layers.get(*VALIDATION, "custom_validator_config") is not None:
+        problems.append(layers.blame((*VALIDATION, "custom_validator_config"), "takes the place of the check of the provider's name"))
     names = layers.get(*VALIDATION, "match_typed_subject_alt_names")
-    if layers.get(*TLS, "auto_sni_san_validation") is False and not names:
+    if layers.get(*TLS, "auto_sni_san_validation") not in (None, True) and not names:
         problems.append(layers.blame((*TLS, "auto_sni_san_validation"), "the provider's key would go to anybody who has a certificate for any name"))
     return problems
 

@@ -92,6 +92,13 @@ REFUSED: list[tuple[str, Path, Any, str]] = [
     ("cluster", (*CONTEXT, "validation_context"), {"trust_chain_verification": "ACCEPT_UNTRUSTED"}, "anybody"),
     ("cluster", (*CONTEXT, "combined_validation_context"), {"default_validation_context": {}}, "name"),
     ("cluster", (*TLS, "auto_sni_san_validation"), False, "any name"),
+    ("cluster", (*TLS, "auto_sni_san_validation"), "false", "without quotes"),
+    ("cluster", (*TLS, "auto_sni_san_validation"), [], "any name"),
+    ("cluster", (*TLS, "@type"), "type.googleapis.com/envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer", "in the clear"),
+    ("cluster", ("transport_socket", "name"), [], "in the clear"),
+    ("cluster", (*CONTEXT, "validation_context", "custom_validator_config"), {"name": "envoy.tls.cert_validator.spiffe"}, "name"),
+    ("cluster", ("common_lb_config", "healthy_panic_threshold"), {"value": "0"}, "above 0"),
+    ("routes", ("both", "retry_policy", "refresh_cluster_on_retry"), "false", "without quotes"),
     ("cluster", ("transport_socket", "name"), "envoy.transport_sockets.raw_buffer", "clear"),
     ("cluster", ("transport_socket_matches",), [], "one `transport_socket`"),
     # what extproc sets
