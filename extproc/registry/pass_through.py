@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from extproc.core.version_prefix import behind_version
 from extproc.registry.fields import Field, Record
 from extproc.registry.problems import shown
 from extproc.registry.types import Passthrough, Target
@@ -21,7 +22,7 @@ _SERVED = re.compile(
 )
 """Paths that have a meaning here already; what stands behind one of them (`/v1/responses/**`) may be passed through."""
 _FEWEST = 2
-"""Segments before a wildcard: `/v1/**` would send whatever nobody thought of to a provider, with its key."""
+"""Segments before a wildcard: `/v1/**` would send whatever nobody thought of to a provider, with its key; `/openai/v1/**` is the same."""
 
 
 def read_passthrough(section: Field, targets: Mapping[str, Target | None] | None) -> tuple[Passthrough, ...]:
@@ -45,7 +46,7 @@ def _check_path(path: str, entry: Field) -> None:
     prefix = path.rstrip("*").rstrip("/")
     if not _PATH.match(path) or any(segment in (".", "..") for segment in path.split("/")):
         entry.fail(f"{shown(path)} is no path: segments of letters, digits and . _ ~ @ : + -, and /* or /** at its end alone")
-    elif path.endswith("*") and prefix.count("/") < _FEWEST:
+    elif path.endswith("*") and (prefix.count("/") < _FEWEST or not behind_version(prefix)):
         entry.fail(
             f"{shown(path)} is too wide: it would send every path that is not known here to one provider, with its key", "such as /v1/files/**"
         )

@@ -18,6 +18,7 @@ from extproc.core.dialect import Dialect
 from extproc.core.errors import ApiError, ErrorKind
 from extproc.core.exchange import Headers
 from extproc.core.headers import GOOGLE_ENUMS, kept_query, passed_query
+from extproc.core.version_prefix import behind_version
 from extproc.registry.types import Passthrough
 
 OPENAI, ANTHROPIC, GEMINI, BEDROCK, COHERE, OLLAMA = (
@@ -223,7 +224,7 @@ def find(method: str, target: str, headers: Headers, passthrough: Sequence[Passt
         return replace(asked, query=kept) if kept else asked
     for entry in passthrough:
         if _matches(entry.path, path):
-            return Asked(PASSTHROUGH, stream=True, query=passed_query(query), cluster=entry.cluster, path=_behind_version(path))
+            return Asked(PASSTHROUGH, stream=True, query=passed_query(query), cluster=entry.cluster, path=behind_version(path))
     if served is not None:
         allowed = served.methods
         raise ApiError(ErrorKind.METHOD_NOT_ALLOWED, f"{method} is not allowed on {path}; use {' or '.join(allowed)}", param=", ".join(allowed))
@@ -288,15 +289,6 @@ def _matches(pattern: str, path: str) -> bool:
     if pattern.endswith("/*"):
         return path.startswith(pattern[:-1]) and "/" not in path[len(pattern) - 1 :] and len(path) >= len(pattern)
     return path == pattern
-
-
-_VERSION = re.compile(r"(?:/openai|/api|/inference|/compatibility|/anthropic|/upload)?/v\d+(?:(?:alpha|beta)\d*)?(?:/openai)?(?=/|$)|/openai(?=/)")
-
-
-def _behind_version(path: str) -> str:
-    """What stands behind the version prefix, which is part of a provider's base URL."""
-    found = _VERSION.match(path)
-    return path[found.end() :] if found else path
 
 
 _ALL: tuple[tuple[str, str], ...] = (
