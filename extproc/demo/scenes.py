@@ -75,7 +75,7 @@ _TARGETS = {
 """Target of a model, where it is called otherwise."""
 
 _LOSSY: dict[str, Any] = {"logprobs": True, "seed": 7, "frequency_penalty": 0.5}
-_LOST = ("defaulted:max_tokens", "dropped:frequency_penalty", "dropped:logprobs", "dropped:seed")
+_LOST = ("dropped:frequency_penalty", "dropped:logprobs", "dropped:seed")
 
 SCENES: list[Scene] = [
     Scene(

@@ -310,14 +310,13 @@ def test_text_for_a_person(file: Path, tmp_path: Path, capsys: pytest.CaptureFix
         "excluded    llama: lacks:vision (openai_chat at local cannot carry: vision)",
         "chain       gpt@k1 -> sonnet -> flash -> gpt@k2 (at most 4 attempts)",
         "attempt 1   gpt@k1   openai_chat -> openai_chat   no losses, the same format: edited in place",
-        "attempt 2   sonnet   openai_chat -> anthropic_messages   3 losses",
-        "  loss defaulted:max_tokens  the format requires a limit: the most that the model writes [the format requires a limit]",
+        "attempt 2   sonnet   openai_chat -> anthropic_messages   2 losses",
         "  POST https://api.anthropic.com/v1/messages",
         "  x-api-key: <the key in CLAUDE_KEY, injected by Envoy>",
         '    "seed": 12345678901234567890123',
     ):
         assert line in [known.rstrip(",") for known in out.splitlines()], line
-    assert "  loss dropped:logprobs      the parameter logprobs: the target has none, or refuses it here" in out
+    assert "  loss dropped:logprobs  the parameter logprobs: the target has none, or refuses it here" in out
 
 
 def test_a_long_body_is_cut_in_text_and_whole_in_json(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -65,7 +65,9 @@ def encode_parameters(request: Request, facts: Facts, out: dict[str, JSON], loss
 def _max_tokens(request: Request, facts: Facts, losses: Losses) -> int:
     most = facts.max_output_tokens
     if request.max_tokens is None:
-        losses.add("defaulted:max_tokens", "the format requires a limit")
+        if most is None:
+            losses.add("defaulted:max_tokens", "the format requires a limit, and the model's is not known")
+        # the model's own limit, which there is anyway, loses nothing
         return most or DEFAULT_MAX_TOKENS
     if most is not None and request.max_tokens > most:
         losses.add("coerced:max_tokens", f"the model writes at most {most} tokens")
