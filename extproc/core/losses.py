@@ -99,7 +99,7 @@ CODES: dict[str, str] = {
     "defaulted:input_type": "the format requires the task of an embedding: documents of a search",
     "defaulted:thinking": "tool calls of the history got blank thoughts: the target wants some with each",
     "defaulted:tools": "the format requires the tools that the history calls: stand-ins without a schema",
-    "defaulted:max_tokens": "the format requires a limit: one that leaves room for an answer, where the model's own is not known or not to be used up",
+    "defaulted:max_tokens": "the format requires a limit: one with room for an answer, where the model's own is not known or not to be used up",
     # answers
     "coerced:finish_reason": "the format has no word for why the answer ended",
     "coerced:usage": "the provider counted all inputs together, the format counts each: the first has them all",
