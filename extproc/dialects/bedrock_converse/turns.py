@@ -58,7 +58,7 @@ class Turns:
 
     system: list[JSON] = field(default_factory=list)
     messages: list[JSON] = field(default_factory=list)
-    called: list[str] = field(default_factory=list)
+    called: dict[str, None] = field(default_factory=dict)
 
 
 _Turn = tuple[str, list[Block]]
@@ -308,8 +308,7 @@ class TurnEncoder:
         if block.opaque is not None:
             self._losses.add("signature:foreign", f"a tool call's signature by {block.opaque.vendor[:64]} stays out")
         name = wire_name(block.name)
-        if name not in self._out.called:
-            self._out.called.append(name)
+        self._out.called[name] = None
         return [{"toolUse": {"toolUseId": self._ids.call(block.id, self._losses), "name": name, "input": given}}, *self._mark(block.cache)]
 
 

@@ -217,16 +217,16 @@ class _History:
 
 def _tools(request: Request, losses: Losses) -> list[JSON]:
     choice = request.tool_choice
-    wanted: list[str] | None = None
+    wanted: set[str] | None = None
     if choice is not None:
         if choice.mode == "none":
             if request.tools:
                 losses.add("coerced:allowed_tools", "none may be called: they are left out")
             return []
         if choice.mode == "tool" and choice.name is not None:
-            wanted = [choice.name]
+            wanted = {choice.name}
         elif choice.allowed is not None:
-            wanted = choice.allowed
+            wanted = set(choice.allowed)
         if wanted is not None and any(isinstance(tool, Tool) and tool.name not in wanted for tool in request.tools):
             losses.add("coerced:allowed_tools", "the other tools are left out")
         if choice.mode in ("required", "tool"):

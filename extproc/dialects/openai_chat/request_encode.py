@@ -111,7 +111,8 @@ def _choice(choice: ToolChoice, facts: Facts, body: dict[str, JSON], losses: Los
         tools = [{"type": "function", "function": {"name": name}} for name in allowed]
         return {"type": "allowed_tools", "allowed_tools": {"mode": choice.mode, "tools": tools}}
     # the same to the model: it sees only the tools that it may call
-    kept = [tool for tool in body["tools"] if tool.get("function", {}).get("name") in allowed] or body["tools"]
+    only = set(allowed)
+    kept = [tool for tool in body["tools"] if tool.get("function", {}).get("name") in only] or body["tools"]
     if len(kept) < len(body["tools"]):
         losses.add("coerced:allowed_tools", "the other tools are left out")
     body["tools"] = kept

@@ -101,7 +101,8 @@ def _choice(choice: ToolChoice, facts: Facts, body: dict[str, JSON], losses: Los
     if facts.vendor == "openai":
         return {"type": "allowed_tools", "mode": choice.mode, "tools": [{"type": "function", "name": name} for name in allowed]}
     # the same to the model: it sees only the tools that it may call
-    kept = [tool for tool in body["tools"] if tool.get("name") in allowed] or body["tools"]
+    only = set(allowed)
+    kept = [tool for tool in body["tools"] if tool.get("name") in only] or body["tools"]
     if len(kept) < len(body["tools"]):
         losses.add("coerced:allowed_tools", "the other tools are left out")
     body["tools"] = kept
