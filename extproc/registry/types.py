@@ -16,6 +16,23 @@ from extproc.core.usage import Price
 from extproc.providers.kinds import ProviderKind
 from extproc.providers.vendors import CARRIES
 from extproc.registry.names import ModelNames
+from extproc.registry.policy import (
+    NO_REQUIRE,
+    NOBODY,
+    OBJECTIVES,
+    ORDERED,
+    Affinity,
+    Identity,
+    Limit,
+    Objectives,
+    Policy,
+    RankBy,
+    Require,
+    Rule,
+    Shadow,
+    State,
+    Tenant,
+)
 
 
 class Commit(StrEnum):
@@ -76,6 +93,8 @@ class Provider:
     base_path: str
     credentials: tuple[Credential, ...]
     data_stays_in: frozenset[str] = frozenset()
+    data_policy: frozenset[str] = frozenset()
+    """What the provider promises about the data it gets: `no_training`, `zero_retention`, or any word that a `require` asks for."""
     envoy: dict[str, Any] = field(default_factory=dict)
     quirks: frozenset[str] = frozenset()
     region: str | None = None
@@ -120,6 +139,14 @@ class Target:
     set_headers: tuple[tuple[str, str], ...] = ()
     envoy: dict[str, Any] = field(default_factory=dict)
     api: str = ""
+    concurrency: int | None = None
+    """Requests under way at once, from this server process."""
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    quality: float | None = None
+    """0 to 1, the registry's own word; for `score`."""
+    drained: bool = False
+    """Takes no new requests; those under way end."""
     carries: frozenset[str] = field(init=False, repr=False, compare=False)
     """Needs that it meets by a quirk of its provider, although its dialect's reference does not."""
     upstreams: tuple[Upstream, ...] = field(init=False, repr=False, compare=False)
@@ -200,6 +227,20 @@ class Model:
     attempts: Attempts
     commit: Commit
     strict: bool
+    rank_by: RankBy = ORDERED
+    rules: tuple[Rule, ...] = ()
+    require: Require = NO_REQUIRE
+    objectives: Objectives = OBJECTIVES
+    explore: float = 0.02
+    """The share of requests that `latency` and `score` give to another candidate than the best, so that its measurements stay fresh."""
+    sticky_by: str = ""
+    """What keeps its place in a weighted draw: session, tenant, application, user, or header:NAME; "" draws anew for every request."""
+    affinity: Affinity | None = None
+    shadow: Shadow | None = None
+    observe: Policy | None = None
+    """A policy that only logs what it would have done (the bandit)."""
+    last_resort: bool = True
+    """Are ejected and cooling targets tried where nothing else is left?"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +262,12 @@ class Registry:
     digest: str
     path: str
     passthrough: tuple[Passthrough, ...] = ()
+    identity: Identity = NOBODY
+    tenants: dict[str, Tenant] = field(default_factory=dict)
+    limits: tuple[Limit, ...] = ()
+    state: State | None = None
+    base: str = ""
+    """The digest of the file alone, where an overlay of the admin API lies over it; "" without one."""
     _names: ModelNames[Model] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
