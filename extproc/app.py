@@ -140,7 +140,7 @@ async def serve(options: ServeOptions) -> None:
         health=Health(time.monotonic),
         monotonic=time.monotonic,
         wall=time.time,
-        random=random.random,
+        random=random.Random(),  # noqa: S311 - weights, not secrets
         new_id=new_id,
         start_span=books.start_span,
         facts=FactsCache(),

@@ -10,7 +10,7 @@ import argparse
 import random
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,7 @@ def explain(registry: Registry, raw: bytes, path: str | None, headers: Mapping[s
         health=Health(time.monotonic),
         monotonic=time.monotonic,
         wall=time.time,
-        random=_draws(seed),
+        random=random.Random(seed),  # noqa: S311 - the draw must be repeatable
         new_id=lambda: "explain",
         facts=lambda target, asked: facts_for(target, asked, day) if target.model == "*" else (target.facts, target.price),
     )
@@ -117,7 +117,7 @@ def explain(registry: Registry, raw: bytes, path: str | None, headers: Mapping[s
     model = registry.models[plan.model]
     needs = client.needs(body)
     # the same draws as the route stage's give the same chain, and its exclusions
-    found = chain.build(model, registry.targets, DIALECTS, client, needs, services.health, _draws(seed))
+    found = chain.build(model, registry.targets, DIALECTS, client, needs, services.health, random.Random(seed).random)  # noqa: S311
     excluded = [{"cluster": e.cluster, "code": e.code, "why": e.detail} for e in found.excluded]
     for cluster in found.clusters if model.strict or needs & MEDIA else ():
         lost = entry(cluster) if cluster not in clusters else {"losses": []}
@@ -139,10 +139,6 @@ def explain(registry: Registry, raw: bytes, path: str | None, headers: Mapping[s
         "attempts_at_most": plan.total,
         "attempts": attempts,
     }
-
-
-def _draws(seed: int) -> Callable[[], float]:
-    return random.Random(seed).random  # noqa: S311 - the draw must be repeatable
 
 
 def _guessed(raw: bytes, headers: Mapping[str, str]) -> str:

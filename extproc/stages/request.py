@@ -11,7 +11,10 @@ from extproc.core.ir import JSON, Loss, Response
 from extproc.core.operation import Operation
 from extproc.core.plan import AttemptNote, Plan
 from extproc.core.usage import cost_usd
+from extproc.registry.policy import Signals
 from extproc.registry.types import Registry, Target
+from extproc.routing.decision import Decision
+from extproc.routing.limits import Admitted
 from extproc.stages import operations
 from extproc.stages.content_encoding import Unpacker
 from extproc.stages.pipes import Pipe, Seen
@@ -29,13 +32,16 @@ class RequestExchange(Exchange):
 
     `client` is the caller's dialect, `notes` the attempts as far as they are known, `winner` the target that answered, `per_try` the seconds that one
     silent attempt may take, `unpack` and `renamer` what must happen to the answer's bytes, `here` the shortcut for attempts in this process.
-    `collect`: telemetry wants `input_messages` and `answer`.
+    `collect`: telemetry wants `input_messages` and `answer`. `decision` and `admitted` are None for a request that no model serves (our own answers,
+    what is passed on); `signals` stay until the end for what it teaches.
     """
 
     __slots__ = (
+        "admitted",
         "answer",
         "client",
         "collect",
+        "decision",
         "here",
         "input_messages",
         "last_piece",
@@ -47,6 +53,7 @@ class RequestExchange(Exchange):
         "registry",
         "renamer",
         "services",
+        "signals",
         "span",
         "started",
         "unpack",
@@ -73,6 +80,9 @@ class RequestExchange(Exchange):
         self.here: UnderWay | None = None
         self.per_try = 0.0
         self.plan: Plan | None = None
+        self.decision: Decision | None = None
+        self.admitted: Admitted | None = None
+        self.signals: Signals | None = None
         self.span: Any = None
         self.record = RequestRecord("", Outcome.CLIENT_GONE, 0, 0.0)
 

@@ -38,12 +38,13 @@ class RouteExchange(ReplyStage):
     """One request, from its first byte to its last: the handlers of the request side on top of the return stage's."""
 
     table = ROUTE
-    __slots__ = ("_asked", "_headers", "in_doubt")
+    __slots__ = ("_asked", "_headers", "_who", "in_doubt")
 
     def __init__(self, services: Services) -> None:
         super().__init__(services)
         self._headers: dict[str, str] = {}
         self._asked: Asked | None = None
+        self._who: dict[str, str] = {}
         self.in_doubt = False
 
     def on_request_headers(self, event: HeadersEvent) -> list[Action]:
@@ -116,7 +117,7 @@ class RouteExchange(ReplyStage):
             raise operations.unknown_model(name)
         record.commit, record.registry = model.commit.value, self.registry.digest
         needs = client.needs(body)
-        clusters = chains.build(model, self.registry.targets, services.dialects, client, needs, services.health, services.random).clusters
+        clusters = chains.build(model, self.registry.targets, services.dialects, client, needs, services.health, services.random.random).clusters
         if model.strict or (len(clusters) > 1 and needs & MEDIA):
             clusters = carrying(services, self.registry, client, raw, body, ask, clusters, strict=model.strict)
         # longer than the attempts that are allowed: a failure may pick a sibling key or a larger window from behind

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -10,7 +11,13 @@ from extproc.core.dialect import Dialect, Facts
 from extproc.core.plan import AttemptNote
 from extproc.core.usage import Price
 from extproc.registry.types import Registry, Target
+from extproc.routing.affinity import Affinities
+from extproc.routing.bandit import Bandit
+from extproc.routing.decision import Decision, Random
 from extproc.routing.health import Health
+from extproc.routing.limits import Limits
+from extproc.routing.statistics import Statistics
+from extproc.telemetry.record import RequestRecord
 
 
 class Snapshots:
@@ -87,19 +94,43 @@ class UnderWay:
 
 
 @dataclass(slots=True)
-class Services:
-    """`monotonic` seconds for durations, `wall` Unix seconds for what other processes read, `random` in [0, 1), `new_id` 24 alphanumerics.
+class Decided:
+    """One decision as it is kept for whoever asks why: the decision, and the request's books, which fill up until it ends."""
 
-    `facts(target, asked)` are those of the model that `target` serves when a client asks for `asked`."""
+    decision: Decision
+    record: RequestRecord
+    wall: float
+
+    def said(self) -> dict[str, Any]:
+        """As JSON. `outcome` is absent while the request is under way."""
+        record = self.record
+        ended = {"outcome": record.outcome.value, "status": record.status, "target": record.target} if record.ended_ns else {}
+        return {"at": self.wall, "request_id": record.request_id, "asked": record.model, **ended, **self.decision.said()}
+
+
+DECISIONS_KEPT = 256
+
+
+@dataclass(slots=True)
+class Services:
+    """`monotonic` seconds for durations, `wall` Unix seconds for what other processes read, `new_id` 24 alphanumerics.
+
+    `facts(target, asked)` are those of the model that `target` serves when a client asks for `asked`. `decisions` are the last ones, the newest
+    last."""
 
     snapshots: Snapshots
     dialects: Mapping[str, Dialect]
     health: Health
     monotonic: Callable[[], float]
     wall: Callable[[], float]
-    random: Callable[[], float]
+    random: Random
     new_id: Callable[[], str]
     start_span: SpanStarter = no_span
     facts: Callable[[Target, str], tuple[Facts, Price | None]] = own_facts
     options: Options = field(default_factory=Options)
     under_way: dict[str, UnderWay] = field(default_factory=dict)
+    statistics: Statistics = field(default_factory=Statistics)
+    limits: Limits = field(default_factory=Limits)
+    bandit: Bandit = field(default_factory=Bandit)
+    affinities: Affinities = field(default_factory=Affinities)
+    decisions: deque[Decided] = field(default_factory=lambda: deque(maxlen=DECISIONS_KEPT))

@@ -237,7 +237,7 @@ def running_stack(
             health=health,
             monotonic=time.monotonic,
             wall=time.time,
-            random=random.Random(7).random,
+            random=random.Random(7),
             new_id=new_id,
             start_span=books.start_span,
             options=options or Options(max_body=max_body, expose_losses=True),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -54,6 +55,16 @@ class Clock:
         return self.now
 
 
+class Still(random.Random):
+    """Draws that are always the lowest: the first of what there is."""
+
+    def random(self) -> float:
+        return 0.0
+
+    def gauss(self, mu: float = 0.0, sigma: float = 1.0) -> float:
+        return mu
+
+
 @dataclass
 class World:
     """One registry, one clock, one process."""
@@ -69,7 +80,7 @@ class World:
             health=Health(self.clock),
             monotonic=self.clock,
             wall=self.clock,
-            random=lambda: 0.0,
+            random=Still(),
             new_id=lambda: "i" * 24,
             options=self.options,
         )
