@@ -70,7 +70,7 @@ BODIES: list[tuple[str, bytes, dict[str, str]]] = [
 def test_it_shows_what_the_stages_send(registry: Registry, path: str, raw: bytes, headers: dict[str, str]) -> None:
     report = explain(registry, raw, path, {name.replace("_", "-"): value for name, value in headers.items()}, 1)
     world = World(registry)
-    world.services.random = random.Random(1).random
+    world.services.random = random.Random(1)
     journey = Journey(world)
     journey.route(raw, path, **headers)
     assert report["chain"] == journey.chain
