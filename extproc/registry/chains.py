@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from extproc.registry.fields import Field, Record, seconds
 from extproc.registry.names import MAX_NAME, safe_model_name
-from extproc.registry.problems import shown
+from extproc.registry.problems import place, shown
 from extproc.registry.types import Attempts, Commit, Model, Rank, Target, Timeouts
 from extproc.registry.yaml_marks import Mapping
 
@@ -81,7 +81,7 @@ def _claim(name: str, where: Field, names: dict[str, Field]) -> None:
     first = names.setdefault(name, where)
     if first is not where:
         owner = f"models.{shown(str(first.path[1]))}"
-        where.fail(f"{shown(name)} is already a name of {owner}, line {first.line}", "a tie cannot be decided; remove one of them")
+        where.fail(f"{shown(name)} is already a name of {owner}, {place(first.line)}", "a tie cannot be decided; remove one of them")
 
 
 def _model(name: str, entry: Field, targets: MappingOf[str, Target | None] | None, defaults: Settings, names: dict[str, Field]) -> Model | None:
@@ -135,7 +135,7 @@ def _listed(name: str, where: Field, targets: MappingOf[str, Target | None] | No
     if targets is not None and name not in targets:
         where.fail(f"no target named {shown(name)}", where.problems.did_you_mean(name, targets))
     elif name in seen:
-        where.fail(f"the target {shown(name)} is listed twice in this model, first in line {seen[name]}", "a repeat is attempts.same_target")
+        where.fail(f"the target {shown(name)} is listed twice in this model, first in {place(seen[name])}", "a repeat is attempts.same_target")
     seen.setdefault(name, where.line)
 
 

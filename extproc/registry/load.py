@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import hashlib
 import os.path
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
+from extproc.registry import overlay
 from extproc.registry.chains import read_defaults, read_models
+from extproc.registry.changes import Change
 from extproc.registry.endpoints import read_providers
 from extproc.registry.fields import Field, Record
 from extproc.registry.offers import read_targets
 from extproc.registry.pass_through import read_passthrough
 from extproc.registry.problems import Problem, Problems, RegistryError
 from extproc.registry.types import Registry
-from extproc.registry.yaml_marks import MAX_BYTES, Scalar, read_yaml
+from extproc.registry.yaml_marks import MAX_BYTES, Mapping, Node, Scalar, read_yaml
 
-__all__ = ["Problem", "RegistryError", "load_registry", "parse_registry"]
+__all__ = ["Problem", "RegistryError", "document", "load_registry", "parse_registry"]
 
 VERSION = 1
 SECTIONS = ("version", "providers", "targets", "defaults", "models", "passthrough")
@@ -37,20 +41,46 @@ def load_registry(path: Path, day: date | None = None) -> Registry:
     return parse_registry(raw, str(path), day)
 
 
-def parse_registry(raw: bytes, path: str, day: date | None = None) -> Registry:
-    """A registry from the bytes of a file. `path` names it in messages, and relative credential paths start in its directory.
+def parse_registry(raw: bytes, path: str, day: date | None = None, changes: Sequence[Change] = ()) -> Registry:
+    """A registry from the bytes of a file, with `changes` over it. `path` names it in messages, and relative credential paths start in its directory.
 
     `day` picks the packaged prices that hold then (default: today, UTC). Raises `RegistryError` with all problems.
     """
     problems = Problems()
-    registry = _parse(raw, path, day or datetime.now(UTC).date(), problems)
+    registry = _parse(raw, path, day or datetime.now(UTC).date(), changes, problems)
     if problems or registry is None:
         raise RegistryError(path, problems.found)
     return registry
 
 
-def _parse(raw: bytes, path: str, day: date, problems: Problems) -> Registry | None:
+def document(raw: bytes, path: str, changes: Sequence[Change] = ()) -> dict[str, Any]:
+    """What the file says with `changes` over it, as JSON can hold it: mappings, lists, text, numbers, flags and null, as they are written there.
+
+    It says nothing of whether that is a good registry. Raises `RegistryError` where it is no YAML mapping, or a change cannot be made.
+    """
+    problems = Problems()
+    root = _tree(raw, changes, problems)
+    if isinstance(root, Mapping) and not problems:
+        return {key: overlay.plain(entry.node) for key, entry in root.entries.items()}
+    if root is not None and not problems:
+        problems.add((), root.line, root.column, "must be a mapping")
+    raise RegistryError(path, problems.found)
+
+
+def _tree(raw: bytes, changes: Sequence[Change], problems: Problems) -> Node | None:
     root = read_yaml(raw, problems)
+    return root if root is None or not changes else overlay.apply(root, changes, problems)
+
+
+def _digest(raw: bytes, changes: Sequence[Change]) -> str:
+    whole = hashlib.sha256(raw)
+    if changes:
+        whole = hashlib.sha256(whole.digest() + overlay.canonical(changes))
+    return whole.hexdigest()[:12]
+
+
+def _parse(raw: bytes, path: str, day: date, changes: Sequence[Change], problems: Problems) -> Registry | None:
+    root = _tree(raw, changes, problems)
     if root is None:
         return None
     record = Field(root, (), problems).record(SECTIONS, later=LATER, wanted="a mapping with version, providers, targets and models")
@@ -73,9 +103,10 @@ def _parse(raw: bytes, path: str, day: date, problems: Problems) -> Registry | N
         {name: p for name, p in providers.items() if p},
         {name: t for name, t in targets.items() if t},
         models,
-        hashlib.sha256(raw).hexdigest()[:12],
+        _digest(raw, changes),
         path,
         passthrough,
+        base=_digest(raw, ()) if changes else "",
     )
 
 

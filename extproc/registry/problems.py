@@ -13,6 +13,8 @@ from dataclasses import dataclass
 Path = tuple[str | int, ...]
 """Where in the file: mapping keys and list indices from the root."""
 
+CHANGED = -1
+"""The line of what does not stand in the file: a change of the admin API put it there."""
 MAX_SHOWN = 60
 """Characters of the file that a message quotes."""
 MAX_CANDIDATES = 500
@@ -53,6 +55,11 @@ def shown(text: str) -> str:
     return '"' + "".join(c if c.isprintable() else "�" for c in cut) + '"'
 
 
+def place(line: int) -> str:
+    """Where something else stands, for a message."""
+    return "a change of the admin API" if line == CHANGED else f"line {line}"
+
+
 def render(path: Path) -> str:
     """models.chat.targets[1]; a key with other characters than letters, digits, _ and - stands in quotes."""
     out = ""
@@ -67,7 +74,8 @@ def render(path: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One mistake. `line` and `column` count from 1 (line 0: the file as a whole). `suggestion` says what to do, without parentheses."""
+    """One mistake. `line` and `column` count from 1 (line 0: the file as a whole; `CHANGED`: a change over it). `suggestion` says what to do,
+    without parentheses."""
 
     path: str
     line: int
@@ -88,7 +96,9 @@ class RegistryError(Exception):
         return "\n".join(self._line(p) for p in self.problems)
 
     def _line(self, problem: Problem) -> str:
-        where = f"{self.file}:{problem.line}" if problem.line else self.file
+        where = f"{self.file} (changed through the admin API)" if problem.line == CHANGED else self.file
+        if problem.line > 0:
+            where += f":{problem.line}"
         path = f" {problem.path}:" if problem.path else ""
         hint = f" ({problem.suggestion})" if problem.suggestion else ""
         return f"{where}:{path} {problem.message}{hint}"
