@@ -8,6 +8,7 @@ in a streaming mode, or an answer beyond the buffers, in an upstream ext_proc fi
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from extproc.core.plan import ATTEMPTS_NAMESPACE, NAMESPACE
@@ -22,10 +23,10 @@ PROVIDER = "envoy.llm.provider"
 _MUTATION_RULES = {"allow_all_routing": True, "allow_envoy": True}
 
 
-def route_chain(limits: dict[str, Any], max_body_bytes: int) -> list[dict[str, Any]]:
+def route_chain(limits: dict[str, Any], max_body_bytes: int, believed: Iterable[str] = headers.CLIENT_CONTROLS) -> list[dict[str, Any]]:
     """Downstream: what the application may not say goes, the ext_proc server reads the request and later sees the answer, the router sends."""
     return [
-        _edge(),
+        _edge(believed),
         # 413 above it. The buffers are larger: they hold answers, too.
         wire.named("body_size_limit", wire.BODY_SIZE_LIMIT, {"max_request_bytes": max_body_bytes}),
         _for_requests(
@@ -122,11 +123,11 @@ def _for_requests(name: str, config: dict[str, Any]) -> dict[str, Any]:
     )
 
 
-def _edge() -> dict[str, Any]:
+def _edge(believed: Iterable[str] = headers.CLIENT_CONTROLS) -> dict[str, Any]:
     return wire.named(
         "edge",
         wire.HEADER_MUTATION,
-        {"mutations": {"request_mutations": headers.arrival_mutations(), "response_mutations": headers.departure_mutations()}},
+        {"mutations": {"request_mutations": headers.arrival_mutations(believed), "response_mutations": headers.departure_mutations()}},
     )
 
 

@@ -29,6 +29,9 @@ CREDENTIAL_PREFIXES: tuple[str, ...] = ("x-amz-", "x-goog-iam-")
 CLIENT_CONTROLS: tuple[str, ...] = ("x-llm-task", "x-llm-session")
 """The only x-llm-* headers that are believed from applications."""
 
+SHADOW: tuple[str, ...] = ("x-llm-shadow",)
+"""The only one that is believed on the server's own socket, by which it sends a request again. It holds what the others would say."""
+
 STAGE_MARKS: tuple[str, ...] = ("x-llm-retry", "x-llm-backoff", "x-llm-local", "x-llm-final")
 """Response headers by which the stages tell each other something."""
 
@@ -69,10 +72,10 @@ def arrival_of_answer_mutations() -> list[dict[str, Any]]:
     return [_remove_prefix("x-llm-")]
 
 
-def arrival_mutations() -> list[dict[str, Any]]:
+def arrival_mutations(believed: Iterable[str] = CLIENT_CONTROLS) -> list[dict[str, Any]]:
     """What an application may not say, and Envoy's server span as `x-llm-span: <trace id>-<span id>` ("-" without tracing)."""
     return [
-        {"remove_on_match": {"key_matcher": {"safe_regex": {"regex": all_but("x-llm-", CLIENT_CONTROLS)}}}},
+        {"remove_on_match": {"key_matcher": {"safe_regex": {"regex": all_but("x-llm-", believed)}}}},
         _remove_prefix("x-envoy-"),
         {"append": {"header": {"key": "x-llm-span", "value": "%TRACE_ID%-%SPAN_ID%"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}},
     ]

@@ -9,6 +9,7 @@ from extproc.core.plan import NAMESPACE
 from extproc.envoyconfig import filters, replies, wire
 from extproc.envoyconfig.clusters import OTEL_CLUSTER
 from extproc.envoyconfig.filters import EXT_PROC_CLUSTER
+from extproc.envoyconfig.headers import CLIENT_CONTROLS, SHADOW
 from extproc.envoyconfig.merge import merge, merge_all
 from extproc.envoyconfig.options import Options, Otlp
 from extproc.envoyconfig.routes import ROUTE_CONFIG, UPGRADE
@@ -32,7 +33,21 @@ def listener(options: Options, sources: Sources) -> dict[str, Any]:
     return merge_all({"name": LISTENER, "per_connection_buffer_limit_bytes": options.buffer_bytes}, data.get("listener"), ours)
 
 
-def _manager(options: Options, sources: Sources) -> dict[str, Any]:
+def shadow_listener(options: Options, sources: Sources) -> dict[str, Any]:
+    """The server's own door, a Unix socket that only its user can open: requests of which it sends a share again, to another target.
+
+    Filters that an SRE puts in front are not there: these requests have passed them once, and their credentials are gone.
+    """
+    manager = _manager(options, sources, SHADOW)
+    return {
+        "name": "shadow",
+        "per_connection_buffer_limit_bytes": options.buffer_bytes,
+        "address": {"pipe": {"path": options.shadow_socket, "mode": 0o600}},
+        "filter_chains": [{"filters": [wire.named("envoy.filters.network.http_connection_manager", wire.HTTP_CONNECTION_MANAGER, manager)]}],
+    }
+
+
+def _manager(options: Options, sources: Sources, believed: tuple[str, ...] = CLIENT_CONTROLS) -> dict[str, Any]:
     data = merge({"stat_prefix": LISTENER}, sources.listener.data.get("http_connection_manager") or {})
     tracing = data.pop("tracing", {})
     if options.otlp is not None:
@@ -40,7 +55,7 @@ def _manager(options: Options, sources: Sources) -> dict[str, Any]:
     data["access_log"] = _access_log(data.get("access_log") or [], options)
     local = data.get("local_reply_config") or {}
     data["local_reply_config"] = {**local, "mappers": replies.mappers(local.get("mappers") or [], options.max_body_bytes)}
-    data["http_filters"] = filters.route_chain(dict(sources.ext_proc.data.get("route") or {}), options.max_body_bytes)
+    data["http_filters"] = filters.route_chain(dict(sources.ext_proc.data.get("route") or {}), options.max_body_bytes, believed)
     # Without a chain of its own a refused upgrade would be shown to the ext_proc server, as an answer to a request that it never saw.
     data["upgrade_configs"] = [{"upgrade_type": UPGRADE, "filters": filters.upgrade_chain()}]
     rds = posixpath.join(options.out_dir, "rds.yaml")

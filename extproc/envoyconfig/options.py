@@ -52,6 +52,11 @@ class Options:
         return f"{self.run_dir}/admin.sock"
 
     @property
+    def shadow_socket(self) -> str:
+        """Where the server sends requests again."""
+        return f"{self.run_dir}/shadow.sock"
+
+    @property
     def server_sockets(self) -> tuple[str, ...]:
         return tuple(f"{self.run_dir}/extproc-{n}.sock" for n in range(self.workers))
 

@@ -28,7 +28,7 @@ def render(registry: Registry, options: Options, sources: Sources) -> dict[str, 
 
 
 def bootstrap(options: Options, sources: Sources) -> dict[str, Any]:
-    """The static part: admin socket, listener, ext_proc cluster, collector, and where the dynamic files are."""
+    """The static part: admin socket, listeners, ext_proc cluster, collector, and where the dynamic files are."""
     data = sources.bootstrap.data
     own = (data.get("static_resources") or {}).get("clusters") or []
     static = [*own, clusters.ext_proc_cluster(options, sources)]
@@ -38,7 +38,7 @@ def bootstrap(options: Options, sources: Sources) -> dict[str, Any]:
         data,
         {
             "admin": {"address": {"pipe": {"path": options.admin_socket, "mode": 0o600}}},
-            "static_resources": {"listeners": [listener.listener(options, sources)], "clusters": static},
+            "static_resources": {"listeners": [listener.listener(options, sources), listener.shadow_listener(options, sources)], "clusters": static},
             "dynamic_resources": {
                 "cds_config": {
                     "path_config_source": {"path": f"{options.out_dir}/{CDS}", "watched_directory": {"path": options.out_dir}},
