@@ -268,6 +268,8 @@ class Registry:
     state: State | None = None
     base: str = ""
     """The digest of the file alone, where an overlay of the admin API lies over it; "" without one."""
+    memo: dict[Any, Any] = field(init=False, repr=False, compare=False, default_factory=dict)
+    """What `routing.filters` has worked out from this snapshot, which never changes. It keeps it bounded."""
     _names: ModelNames[Model] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from extproc.core.dialect import Dialect, Facts
+from extproc.core.prompt import Prompt
 from extproc.core.usage import Price
 from extproc.registry.policy import Signals
 from extproc.registry.types import Registry, Target, Upstream
@@ -27,6 +28,15 @@ class Random(Protocol):
     def betavariate(self, alpha: float, beta: float) -> float: ...
 
 
+class Asking(Signals, Protocol):
+    """The signals of a request, and its prompt as they read it."""
+
+    @property
+    def prompt(self) -> Prompt:
+        """Walked when it is first asked for."""
+        ...
+
+
 @dataclass(slots=True)
 class Excluded:
     """A candidate that is not in the chain. `code` is low in cardinality; `routing.filters` lists them all. `seconds`: until it may be back, 0 if
@@ -40,7 +50,8 @@ class Excluded:
 
 @dataclass(slots=True)
 class Candidate:
-    """One allowed target: its clusters that are usable now, in the order in which its keys are to be tried. `rank` is its place in the file."""
+    """One allowed target: its clusters that are usable now, in the order in which its keys are to be tried. `rank` is its place in the file, behind
+    what a rule prefers. Shared between requests: never changed."""
 
     target: Target
     upstream: Upstream
@@ -82,14 +93,14 @@ class World:
 
 @dataclass(slots=True)
 class Request:
-    """The asking side. `asked` is the client's model name, `size` the bytes of the body, `who` the identity's values ("" where unknown), `sticky`
-    the value that keeps a request's place in weighted draws and `session` the one that affinity goes by ("" without)."""
+    """The asking side. `asked` is the client's model name, `size` the bytes of the body, `who` the identity's values (absent or "" where unknown),
+    `session` the one that affinity goes by ("" without), `headers` the client's, with names in lower case."""
 
     client: Dialect
     asked: str
     needs: frozenset[str]
     size: int
-    signals: Signals
+    signals: Asking
     who: Mapping[str, str] = field(default_factory=dict)
     session: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -99,7 +110,7 @@ class Request:
 class Decision:
     """`clusters` in the order of the attempts.
 
-    `policy` is what ranked, `rule` the name of the rule that held ("" none). `excluded` with reasons; `ranked` with numbers; `last_resort` if
+    `policy` is what ranked ("state": nothing did, what the request goes on from lies in one account), `rule` the name of the rule that held ("" none). `excluded` with reasons; `ranked` with numbers; `last_resort` if
     only left-out clusters remained; `explored` if the first is not the best on purpose; `stayed` if affinity kept the target; `observed` what the
     policy under observation would have put first. `context` is the bandit's. `limited`: the limit that sent the request to this model instead of
     the one asked for.
