@@ -50,6 +50,13 @@ FIELDS: dict[str, str] = {
     "losses": "codes of what a translation could not carry",
     "response_id": "the provider's id of the answer",
     "registry": "digest of the registry that decided",
+    "tenant": "whose request it was, by the registry's `identity`",
+    "rule": "the rule of the model that held",
+    "rank_by": "the policy that ranked the targets",
+    "routing": "why the first target was not simply the best: explored, stayed (warm cache), last_resort",
+    "observed": "the target that the policy under observation would have put first",
+    "limited": "the limit that sent the request to another model (`instead`)",
+    "shadow": "this request is a copy: {request_id, target, outcome, total_ms, …} of the first one",
 }
 """Every field with its meaning, in the order of the line."""
 
@@ -97,8 +104,15 @@ def request_line(record: RequestRecord) -> bytes:
         "losses": [clip(code) for code in record.losses[:_MAX_LIST]],
         "response_id": clip(record.response_id),
         "registry": record.registry,
+        "tenant": clip(record.tenant),
+        "rule": clip(record.rule),
+        "rank_by": record.rank_by,
+        "routing": record.routing,
+        "observed": record.observed,
+        "limited": clip(record.limited),
+        "shadow": record.shadow,
     }
-    kept = {name: value for name, value in line.items() if name in ALWAYS or (value is not None and value != "" and value != [])}
+    kept = {name: value for name, value in line.items() if name in ALWAYS or (value is not None and value not in ("", [], {}))}
     return orjson.dumps(kept, option=orjson.OPT_APPEND_NEWLINE)
 
 

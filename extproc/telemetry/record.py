@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from extproc.core.usage import Usage
 
@@ -91,7 +91,9 @@ class RequestRecord:
     `ended_ns` is Unix time in nanoseconds. `model` is the name that the client asked for, `target_model` the provider's name of the model that
     answered. `status` is what the client got, 0 if nothing was sent. `ttft_ms` is to the first event with content of a stream. `cpu_us` is this
     server's CPU time for the request. `losses` are codes. `provider` is the conventions' provider name. `finish` is `FinishReason`'s value.
-    `operation` is `core.operation.Operation`'s value, "" for what we answered ourselves.
+    `operation` is `core.operation.Operation`'s value, "" for what we answered ourselves. `rule`, `rank_by` and `observed` are the decision's,
+    `routing` the words that explain a first target which is not simply the best: explored, stayed, last_resort. `limited` is the limit that
+    degraded the request to another model. `shadow` is what the first request measured, where this one is its copy.
     """
 
     request_id: str
@@ -125,6 +127,13 @@ class RequestRecord:
     bytes_out: int = 0
     registry: str = ""
     operation: str = ""
+    tenant: str = ""
+    rule: str = ""
+    rank_by: str = ""
+    routing: list[str] = field(default_factory=list)
+    observed: str = ""
+    limited: str = ""
+    shadow: dict[str, Any] = field(default_factory=dict)
 
     @property
     def failure(self) -> str | None:

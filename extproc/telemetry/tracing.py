@@ -220,6 +220,11 @@ def chat_attributes(record: RequestRecord) -> dict[str, Attribute]:
         (semconv.LLM_COMMIT, record.commit),
         (semconv.LLM_REQUEST_ID, record.request_id),
         (semconv.LLM_REGISTRY, record.registry),
+        (semconv.LLM_TENANT, record.tenant),
+        (semconv.LLM_RULE, record.rule),
+        (semconv.LLM_RANK_BY, record.rank_by),
+        (semconv.LLM_OBSERVED, record.observed),
+        (semconv.LLM_LIMITED, record.limited),
         (semconv.ERROR_TYPE, record.failure),
     ):
         if text:
@@ -237,6 +242,10 @@ def chat_attributes(record: RequestRecord) -> dict[str, Attribute]:
         out[semconv.LLM_COST_USD] = record.cost_usd
     if record.losses:
         out[semconv.LLM_LOSSES] = [clip(code) for code in record.losses[:64]]
+    if record.routing:
+        out[semconv.LLM_ROUTING] = list(record.routing)
+    for name, value in record.shadow.items():
+        out[f"{semconv.LLM_SHADOW}.{name}"] = clip(value) if isinstance(value, str) else value
     usage = record.usage
     if usage is not None:
         out[semconv.GEN_AI_USAGE_INPUT_TOKENS] = usage.input_tokens

@@ -46,6 +46,13 @@ def answered() -> RequestRecord:
         bytes_out=4096,
         registry="0123456789ab",
         operation="chat",
+        tenant="acme",
+        rule="premium",
+        rank_by="latency",
+        routing=["explored"],
+        observed="gpt-4o",
+        limited="limits[0]",
+        shadow={"request_id": "req-0", "target": "gpt-4o", "total_ms": 700.5},
     )
 
 

@@ -17,7 +17,8 @@ GOLDEN = (
     '{"target":"sonnet","status":200,"provider":"anthropic","verdict":"pass","ms":640.0}],'
     '"total_ms":812.0,"ttft_ms":120.0,"cpu_us":413,"input_tokens":12,"output_tokens":48,"cache_read_tokens":4,"cache_write_tokens":2,'
     '"reasoning_tokens":8,"cost_usd":0.000312,"bytes_in":512,"bytes_out":4096,"losses":["dropped:logprobs"],"response_id":"msg_1",'
-    '"registry":"0123456789ab"}\n'
+    '"registry":"0123456789ab","tenant":"acme","rule":"premium","rank_by":"latency","routing":["explored"],"observed":"gpt-4o","limited":"limits[0]",'
+    '"shadow":{"request_id":"req-0","target":"gpt-4o","total_ms":700.5}}\n'
 )
 
 

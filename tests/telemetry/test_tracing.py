@@ -101,6 +101,15 @@ def test_attributes_of_an_answer(traced: Traced) -> None:
         "llm.losses": ("dropped:logprobs",),
         "llm.request.id": "req-1",
         "llm.registry": "0123456789ab",
+        "llm.tenant": "acme",
+        "llm.rule": "premium",
+        "llm.rank_by": "latency",
+        "llm.routing": ("explored",),
+        "llm.observed": "gpt-4o",
+        "llm.limited": "limits[0]",
+        "llm.shadow.request_id": "req-0",
+        "llm.shadow.target": "gpt-4o",
+        "llm.shadow.total_ms": 700.5,
     }
     assert traced.spans[0].status.status_code is StatusCode.UNSET
 
