@@ -42,16 +42,33 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """US dollars per million tokens. A cache price of None means that cached tokens cost as much as fresh ones."""
+    """US dollars per million tokens. A cache price of None means that cached tokens cost as much as fresh ones.
+
+    `tiers` by prompt length, ascending: (start, the price of a request whose whole prompt has more than `start` tokens). All of a request is
+    charged at one tier, as vendors do, cached tokens and the answer included; a tier has no tiers of its own.
+    """
 
     input: float
     output: float
     cache_read: float | None = None
     cache_write: float | None = None
+    tiers: tuple[tuple[int, Price], ...] = ()
+
+    def at(self, prompt_tokens: float) -> Price:
+        """The price of a request with that many input tokens, cached ones included."""
+        price = self
+        for start, tier in self.tiers:
+            if prompt_tokens <= start:
+                break
+            price = tier
+        return price
 
 
 def cost_usd(usage: Usage, price: Price) -> float:
-    """Cost of one answer in US dollars: fresh, cached-read and cache-write input each at its own price, reasoning as output."""
+    """Cost of one answer in US dollars: fresh, cached-read and cache-write input each at its own price, reasoning as output, all of them at the
+    tier of its prompt's length."""
+    if price.tiers:
+        price = price.at(usage.input_tokens)
     fresh = max(usage.input_tokens - usage.cache_read - usage.cache_write, 0)
     read = price.input if price.cache_read is None else price.cache_read
     write = price.input if price.cache_write is None else price.cache_write

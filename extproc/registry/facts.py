@@ -1,13 +1,13 @@
 """What a model costs and how much it takes, from packaged data (`genai-prices`, and `providers/models.py` for what that lacks).
 
-The package is imported at the first lookup: about 0.13 s and 15 MB, most of it for the import. Its prices can have tiers by prompt length
-and variants by service tier; the base tier of the standard service is taken, so the cost of a very long prompt is understated. A price can
-have a starting day; the caller says which day it is.
+The package is imported at the first lookup: about 0.13 s and 15 MB, most of it for the import. Its prices can have tiers by prompt length, which
+are kept, and variants by service tier, of which the standard service is taken. A price can have a starting day; the caller says which day it is.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
@@ -19,6 +19,7 @@ from extproc.core.usage import Price
 from extproc.providers.models import limits
 
 if TYPE_CHECKING:
+    from genai_prices.types import ModelPrice
     from genai_prices.types import Provider as PricedProvider
 
     from extproc.registry.types import Provider, Target
@@ -43,11 +44,7 @@ def known(vendor: str, prices: str | None, url: str, model: str, day: date) -> K
     found = provider.find_model(model) if provider else None
     if found is None:
         return Known(None, table.context_window, table.max_output_tokens)
-    standard = found.get_prices(datetime.combine(day, time(12), UTC))
-    cost_in, cost_out = _base(standard.input_mtok), _base(standard.output_mtok)
-    price = None
-    if cost_in is not None and cost_out is not None:
-        price = Price(cost_in, cost_out, _base(standard.cache_read_mtok), _base(standard.cache_write_mtok))
+    price = _price(found.get_prices(datetime.combine(day, time(12), UTC)))
     return Known(price, found.context_window or table.context_window, table.max_output_tokens)
 
 
@@ -85,7 +82,27 @@ def _priced_provider(prices: str | None, url: str) -> PricedProvider | None:
     return next((p for p in providers if re.match(p.api_pattern, url)), None)
 
 
-def _base(value: object) -> float | None:
-    """US dollars per million tokens of a price or of its base tier."""
-    base = getattr(value, "base", value)
-    return float(base) if isinstance(base, Decimal) else None
+def _price(prices: ModelPrice) -> Price | None:
+    """The package decides the tier of every kind of token by the request's input tokens: the last one that starts below them."""
+    parts = (prices.input_mtok, prices.output_mtok, prices.cache_read_mtok, prices.cache_write_mtok)
+    starts = sorted({tier.start for part in parts for tier in getattr(part, "tiers", ())})
+    base = _at(parts, -1)
+    if base is None or not starts:
+        return base
+    tiers = tuple((start, tier) for start in starts if (tier := _at(parts, start)) is not None)
+    return replace(base, tiers=tiers)
+
+
+def _at(parts: Sequence[object], start: int) -> Price | None:
+    """The price of requests with more than `start` input tokens, up to the next tier; None if input or output has none."""
+    cost_in, cost_out, read, write = (_part(part, start) for part in parts)
+    return None if cost_in is None or cost_out is None else Price(cost_in, cost_out, read, write)
+
+
+def _part(part: object, start: int) -> float | None:
+    """US dollars per million tokens."""
+    value = getattr(part, "base", part)
+    for tier in getattr(part, "tiers", ()):
+        if tier.start <= start:
+            value = tier.price
+    return float(value) if isinstance(value, Decimal) else None

@@ -1,13 +1,16 @@
 """Packaged prices, windows and output limits, and what the file says instead."""
 
-from datetime import date
+from datetime import UTC, date, datetime, time
 
 import pytest
+from genai_prices.data import providers
+from genai_prices.types import ModelPrice
+from genai_prices.types import Usage as PackagedUsage
 
-from extproc.core.usage import Price
+from extproc.core.usage import Price, Usage, cost_usd
 from extproc.providers.kinds import KINDS
 from extproc.providers.models import LIMITS, Limits, limits
-from extproc.registry.facts import facts_for, known
+from extproc.registry.facts import _price, facts_for, known
 from extproc.registry.load import parse_registry
 
 DAY = date(2026, 10, 20)
@@ -46,9 +49,9 @@ def test_packaged(targets) -> None:
     assert (gpt.facts.model, gpt.facts.vendor) == ("gpt-4o-2024-08-06", "openai")
 
 
-def test_the_base_tier_is_taken(targets) -> None:
+def test_tiers_by_prompt_length_are_kept(targets) -> None:
     sonnet = targets["sonnet"]
-    assert sonnet.price == Price(3.0, 15.0, 0.3, 3.75)
+    assert sonnet.price == Price(3.0, 15.0, 0.3, 3.75, ((200_000, Price(6.0, 22.5, 0.6, 7.5)),))
     assert (sonnet.facts.context_window, sonnet.facts.max_output_tokens) == (200000, 64000)
 
 
@@ -60,6 +63,33 @@ def test_the_file_overrides(targets) -> None:
     cheap = targets["cheap"]
     assert cheap.price == Price(1.0, 2.0)
     assert (cheap.facts.context_window, cheap.facts.max_output_tokens) == (64000, 100)
+
+
+def test_every_packaged_tier_is_the_packages_own() -> None:
+    """At one token below, at and above the start of every tier of every model, and for usage with and without a cache."""
+    tried = 0
+    for provider in providers:
+        for model in provider.models:
+            packaged = model.get_prices(datetime.combine(DAY, time(12), UTC))
+            price = _price(packaged)
+            if price is None or not price.tiers:
+                continue
+            for start, _ in price.tiers:
+                for tokens in (start - 1, start, start + 1):
+                    theirs = PackagedUsage(input_tokens=tokens, output_tokens=500, cache_read_tokens=1000)
+                    ours = Usage(tokens, 500, cache_read=1000)
+                    parts = ModelPrice(input_mtok=packaged.input_mtok, output_mtok=packaged.output_mtok, cache_read_mtok=packaged.cache_read_mtok)
+                    assert cost_usd(ours, price) == pytest.approx(float(parts.calc_price(theirs)["total_price"])), (provider.id, model.id, tokens)
+                    tried += 1
+    assert tried > 100
+
+
+def test_the_files_price_has_no_tiers() -> None:
+    text = TEXT.replace(
+        "{provider: claude, model: claude-sonnet-4-5-20250929}",
+        "{provider: claude, model: claude-sonnet-4-5, usd_per_million_tokens: {input: 3, output: 15}}",
+    )
+    assert parse_registry(text.encode(), "r.yaml", DAY).targets["sonnet"].price == Price(3.0, 15.0)
 
 
 def test_unknown_is_none(targets) -> None:
