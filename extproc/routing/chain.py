@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from extproc.core.dialect import Dialect, Need
 from extproc.core.errors import ApiError, ErrorKind
 from extproc.registry.types import Model, Rank, Target
-from extproc.routing.health import Health, Out
+from extproc.routing.health import LAST_RESORTS, Health, Out
 
 _FORMAT_NEEDS = frozenset({Need.CHOICES, Need.FILE_ID, Need.SERVER_TOOLS, Need.STATE})
 """Needs that only the client's own dialect can meet, whatever a target claims."""
@@ -121,7 +121,7 @@ def build(
     if not waiting:
         lacks = sorted({e.code.partition(":")[2] for e in chain.excluded})
         raise ApiError(ErrorKind.UNPROCESSABLE, f"no target of model {model.name!r} can carry what this request needs: {', '.join(lacks)}")
-    usable = [c for c, reason, _ in waiting if reason in (Out.EJECTED, Out.KEY_REFUSED, Out.ASKED)]
+    usable = [c for c, reason, _ in waiting if reason in LAST_RESORTS]
     if usable:
         # trying what is out is better than failing for certain
         chain.clusters, chain.last_resort = usable, True
