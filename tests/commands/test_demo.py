@@ -76,7 +76,7 @@ def test_a_scene_that_goes_otherwise_is_named_and_makes_the_exit_code_1(place: P
 
 @pytest.mark.parametrize(
     ("when", "how"),
-    [("starting Envoy", signal.SIGINT), ("starting Envoy", signal.SIGTERM), ("Fallback: silence", signal.SIGINT), ("A streamed", signal.SIGHUP)],
+    [("starting Envoy", signal.SIGINT), ("starting Envoy", signal.SIGTERM), ("Fallback: silence", signal.SIGINT), ("Fallback: silence", signal.SIGHUP)],
 )
 def test_interrupted_at_any_point_it_ends_without_a_trace(place: Path, when: str, how: signal.Signals) -> None:
     with extproc("demo", "--once", env=environment(TMPDIR=str(place))) as demo:

@@ -106,7 +106,7 @@ def registry_text(sims: Mapping[str, Simulator], directory: Path) -> str:
             "targets:",
             *targets,
             "defaults:",
-            "  timeouts: {unary_attempt: 0.8s, first_token: 0.8s, stall: 0.8s, deadline: 6s}",
+            "  timeouts: {unary_attempt: 1.5s, first_token: 1.5s, stall: 1.5s, deadline: 6s}",
             "  attempts: {total: 4, same_target: 1, wait_at_most: 1s}",
             "models:",
             *models,
