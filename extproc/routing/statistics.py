@@ -37,7 +37,19 @@ class Sample:
 class Measured:
     """One cluster's statistics. Counts are decayed; times in seconds, None while nothing was measured."""
 
-    __slots__ = ("cached_share", "failures", "first_token", "in_flight", "output_tokens", "per_token", "requests", "seconds", "token_ratio", "usd")
+    __slots__ = (
+        "cached_share",
+        "failures",
+        "first_token",
+        "in_flight",
+        "output_tokens",
+        "per_token",
+        "requests",
+        "seconds",
+        "token_ratio",
+        "usd",
+        "written_share",
+    )
 
     def __init__(self) -> None:
         self.in_flight = 0
@@ -48,6 +60,8 @@ class Measured:
         self.seconds: float | None = None
         self.cached_share: float | None = None
         """Cached part of the input tokens."""
+        self.written_share: float | None = None
+        """The part of the input tokens that was written to the cache."""
         self.output_tokens: float | None = None
         self.token_ratio: float | None = None
         """Real input tokens over estimated ones."""

@@ -1,8 +1,8 @@
 """The cheapest target first: by what the request is expected to cost there, not by the list price.
 
 That is its prompt at the tier of its length, the part that the target's prompt cache usually holds at the cached price, and an answer as long as
-the target usually gives. Where the cache of this very session is warm at one target, that one is charged for the rest only, and all others the
-full price. A target whose price nobody knows stands behind every known one.
+the target usually gives. Where the cache of this very session is warm at one target, it reads there what it would have to write anew at all
+others, at full price or at the price of writing where there is one. A target whose price nobody knows stands behind every known one.
 """
 
 from __future__ import annotations
@@ -56,10 +56,13 @@ class Bill:
         if price is None:
             return None
         expected = self._expected
-        share = measured.cached_share or 0.0
-        if self._warm:
-            share = self._warm_share if self._warm in candidate.clusters else 0.0
-        return expected_cost(price, expected.prompt, expected.output(measured), share)
+        if not self._warm:
+            read, written = measured.cached_share or 0.0, measured.written_share or 0.0
+        elif self._warm in candidate.clusters:
+            read, written = self._warm_share, 0.0
+        else:
+            read, written = 0.0, self._warm_share
+        return expected_cost(price, expected.prompt, expected.output(measured), read, written)
 
 
 def rank(candidates: list[Candidate], model: Model, request: Request, world: World, rank_by: RankBy) -> list[Ranked]:  # noqa: ARG001
