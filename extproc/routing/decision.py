@@ -58,6 +58,8 @@ class Candidate:
     clusters: list[str]
     rank: int
     weight: float = 1.0
+    plain: bool = False
+    """One key and no limits of its own: nothing but its health to look at."""
 
     @property
     def cluster(self) -> str:
@@ -110,10 +112,10 @@ class Request:
 class Decision:
     """`clusters` in the order of the attempts.
 
-    `policy` is what ranked ("state": nothing did, what the request goes on from lies in one account), `rule` the name of the rule that held ("" none). `excluded` with reasons; `ranked` with numbers; `last_resort` if
-    only left-out clusters remained; `explored` if the first is not the best on purpose; `stayed` if affinity kept the target; `observed` what the
-    policy under observation would have put first. `context` is the bandit's. `limited`: the limit that sent the request to this model instead of
-    the one asked for.
+    `policy` is what ranked ("state": nothing did, what the request goes on from lies in one account), `rule` the name of the rule that held (""
+    none). `excluded` with reasons; `ranked` with numbers; `last_resort` if only left-out clusters remained; `explored` if the first is not the best
+    on purpose; `stayed` if affinity kept the target; `observed` the cluster that the policy under observation would have put first. `context` is
+    the bandit's. `limited`: the limit that sent the request to this model instead of the one asked for.
     """
 
     model: str

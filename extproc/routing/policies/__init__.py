@@ -13,9 +13,15 @@ from collections.abc import Callable
 from extproc.registry.policy import Policy, RankBy
 from extproc.registry.types import Model
 from extproc.routing.decision import Candidate, Ranked, Request, World
-from extproc.routing.policies import order
+from extproc.routing.policies import bandit, cost, latency, order, score
 
 Rank = Callable[[list[Candidate], Model, Request, World, RankBy], list[Ranked]]
 """`rank(candidates, model, request, world, rank_by)`. At least one candidate; `rank_by.weights` are of `score`."""
 
-POLICIES: dict[Policy, Rank] = {Policy.ORDER: order.rank}
+POLICIES: dict[Policy, Rank] = {
+    Policy.ORDER: order.rank,
+    Policy.COST: cost.rank,
+    Policy.LATENCY: latency.rank,
+    Policy.SCORE: score.rank,
+    Policy.BANDIT: bandit.rank,
+}

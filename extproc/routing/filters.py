@@ -1,0 +1,363 @@
+"""Which targets may serve a request, and why the others may not. Hard constraints, which fail closed: what is unknown is not allowed, and a
+cluster that one of them removed is in no chain, so no fallback and no verdict can bring it back.
+
+Two steps. What follows from the registry alone (`allowed`: formats, capabilities, residency, lists, prices) is the same for every request of a
+kind and worked out once for each snapshot. What follows from this request's length and from the moment (`usable`: context windows, limits,
+health) is looked at every time, as cheaply as can be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from extproc.core.dialect import Need
+from extproc.core.errors import ApiError, ErrorKind
+from extproc.core.usage import Price
+from extproc.registry.policy import Require, Rule, Tenant, matches
+from extproc.registry.types import Model, Target
+from extproc.routing.chain import lacking
+from extproc.routing.decision import Candidate, Excluded, Request, World
+from extproc.routing.health import LAST_RESORTS, Out
+from extproc.routing.tokens import estimate, estimate_low, family_of
+
+CODES: dict[str, str] = {
+    "lacks:NEED": "its format or its model cannot carry what the request needs (a `Need`, or the whole operation)",
+    "rule": "the rule that holds allows only others",
+    "tenant_targets": "the tenant's lists leave the target out",
+    "tenant_providers": "the tenant's lists leave its provider out",
+    "residency": "its provider keeps data elsewhere than is required, or does not say where",
+    "data_policy": "its provider does not promise what is required",
+    "price_ceiling": "it costs more than is allowed, or its price is unknown",
+    "context_window": "the prompt is longer than its context window",
+    "other_account": "what the request goes on from lies in one account, and that is not this one",
+    "drained": "it takes no new requests",
+    "inactive": "Envoy does not report its cluster yet",
+    "ejected": "Envoy's outlier detection ejected it",
+    "key_refused": "it cools down: the provider refused its key or configuration",
+    "asked": "it cools down: its provider asked to wait",
+    "failing": "it cools down: it failed several times in a row",
+    "limited": "it cools down: its provider's rate limit was reached",
+    "spent": "its provider's rate limit is used up, by the provider's own count",
+    "concurrency": "as many requests as the registry allows it are under way",
+    "requests_per_minute": "it has had the requests per minute that the registry allows it",
+    "tokens_per_minute": "it has had the tokens per minute that the registry allows it",
+}
+"""Every `Excluded.code` with its meaning. Those of health are the names of `health.Out` in lower case."""
+
+ACCESS = frozenset({"tenant_targets", "tenant_providers"})
+GONE = frozenset({"drained", "inactive"})
+"""Serve nobody, not even as a last resort."""
+FULL = frozenset({"limited", "spent", "concurrency", "requests_per_minute", "tokens_per_minute"})
+"""Would serve, and will again: a caller may wait for it."""
+OUT = frozenset(reason.name.lower() for reason in Out)
+MOMENTARY = GONE | FULL | OUT
+"""All that has to do with the moment, not with what was asked."""
+_MEDIA = frozenset({Need.VISION, Need.DOCUMENTS, Need.AUDIO, Need.VIDEO, Need.IMAGE_URL, Need.DOCUMENT_URL, Need.AUDIO_URL, Need.FILE_ID, Need.STATE})
+"""With these a prompt may have more tokens than its body has bytes."""
+_DEAR = 1.25
+"""How far an estimate may be off before a prompt is taken to reach a price above the ceiling."""
+_ENTRIES = 4096
+_NAMED = 12
+_UNKNOWN = float("inf")
+
+
+@dataclass(slots=True)
+class Allowed:
+    """What the registry alone lets through: `candidates` in the order of the file, preferred ones first, which are `preferred` many.
+
+    `fits` has for each the context window in tokens, the tokens up to which its price is under the ceiling (both infinite where nothing bounds
+    them) and the model that is served; `tightest` is the least of those numbers. `tiered`: is there a price that goes over the ceiling?
+    `by_name`: does it depend on the client's name for the model? `model` is the very object that this was worked out for.
+    """
+
+    model: Model
+    candidates: list[Candidate]
+    excluded: list[Excluded]
+    fits: list[tuple[float, float, str]]
+    tightest: float
+    preferred: int
+    tiered: bool
+    by_name: bool
+
+
+@dataclass(slots=True)
+class Usable:
+    """What may be used now, with the reasons of what may not. `pools`: has a candidate more than one key? `held` are candidates that only a
+    passing trouble keeps out, for the last resort."""
+
+    candidates: list[Candidate]
+    excluded: list[Excluded]
+    held: list[Candidate]
+    pools: bool
+
+
+def tenant_of(request: Request, world: World) -> Tenant | None:
+    """The entry that holds for whoever asks."""
+    tenants = world.registry.tenants
+    if not tenants:
+        return None
+    return tenants.get(request.who.get("tenant", "")) or tenants.get("*")
+
+
+def check_access(tenant: Tenant, model: Model, asked: str, who: str) -> None:
+    """May the tenant ask for `model`, which the client called `asked`? Behind a wildcard the client's name counts, too. Raises `ApiError`
+    (PERMISSION)."""
+    access = tenant.models
+    if access.allow is None and not access.deny:
+        return
+    known = access.allow is None or matches(access.allow, model.name) or (model.name.endswith("*") and matches(access.allow, asked))
+    if not known or matches(access.deny, model.name) or matches(access.deny, asked):
+        whose = f"tenant {who!r}" if who else "a request without a tenant"
+        raise ApiError(ErrorKind.PERMISSION, f"{whose} may not use the model {asked!r}")
+
+
+def allowed(model: Model, request: Request, world: World, rule: Rule | None, tenant: Tenant | None) -> Allowed:
+    """Kept for each kind of request in the registry's `memo`. What clients may name without end (a model behind a wildcard) is part of the key only
+    where it matters, and the memo is emptied when it is full."""
+    memo = world.registry.memo
+    key: tuple[Any, ...] = (
+        model.name,
+        request.client.name,
+        request.needs,
+        tenant.name if tenant is not None else None,
+        (rule.name, rule.prefer, rule.only) if rule is not None and (rule.prefer or rule.only) else None,
+    )
+    found: Allowed | None = memo.get(key)
+    if found is not None and found.model is model:
+        if not found.by_name:
+            return found
+        # prices change by the day
+        key = (*key, request.asked, world.wall // 86400)
+        today: Allowed | None = memo.get(key)
+        if today is not None and today.model is model:
+            return today
+    fresh = _work_out(model, request, world, rule, tenant)
+    if len(memo) >= max(_ENTRIES, 2 * len(world.registry.models)):
+        memo.clear()
+    memo[key] = fresh
+    return fresh
+
+
+def _work_out(model: Model, request: Request, world: World, rule: Rule | None, tenant: Tenant | None) -> Allowed:
+    found = Allowed(model, [], [], [], _UNKNOWN, 0, tiered=False, by_name=False)
+    requires = [r for r in (model.require, tenant.require if tenant is not None else None) if r]
+    seen: set[str] = set()
+    named = (rule.prefer or rule.only) if rule is not None else ()
+    only = rule.name if rule is not None and rule.only else None
+    ranks = [((name, 1.0),) for name in named] + [rank.targets for rank in model.ranks]
+    for place, rank in enumerate(ranks):
+        for name, weight in rank:
+            if name in seen:
+                continue
+            seen.add(name)
+            target = world.registry.targets[name]
+            if only is not None and place >= len(named):
+                found.excluded += [Excluded(c, "rule", f"rule {only!r} allows only others") for c in target.clusters]
+                continue
+            _add(found, target, place, weight, request, world, requires, tenant)
+    found.preferred = len(named) if rule is not None and rule.prefer else 0
+    return found
+
+
+def _add(
+    found: Allowed, target: Target, place: int, weight: float, request: Request, world: World, requires: list[Require], tenant: Tenant | None
+) -> None:
+    client = request.client
+    if target.model == "*":
+        found.by_name = True
+    upstream = target.upstream(client.operation, client.name)
+    if upstream is None:
+        why: tuple[str, str] | None = (
+            f"lacks:{client.operation.value}",
+            f"{target.provider.kind.name} at {target.provider.name} cannot carry: {client.operation.value}",
+        )
+    else:
+        missing = lacking(target, client, world.dialects[upstream.dialect], request.needs)
+        why = (f"lacks:{missing[0]}", f"{upstream.name} at {target.provider.name} cannot carry: {', '.join(missing)}") if missing else None
+    why = why or _listed(target, tenant)
+    facts, price = world.facts(target, request.asked)
+    reach = _UNKNOWN
+    for require in requires:
+        why = why or _unmet(target, require)
+        reach = min(reach, _reach(price, require.usd_per_million_tokens))
+    if reach < 0:
+        why = why or ("price_ceiling", "it costs more than the ceiling" if price is not None else "its price is unknown, and there is a ceiling")
+    if why is None and target.drained:
+        why = ("drained", "drained")
+    if why is not None:
+        found.excluded += [Excluded(c, *why) for c in target.clusters]
+        return
+    assert upstream is not None
+    window = float(facts.context_window or _UNKNOWN)
+    clusters = list(target.clusters)
+    found.candidates.append(Candidate(target, upstream, clusters, place, weight, plain=len(clusters) == 1 and not _limits(target)))
+    found.fits.append((window, reach, facts.model))
+    found.tightest = min(found.tightest, window, reach)
+    found.tiered |= reach < _UNKNOWN
+
+
+def _listed(target: Target, tenant: Tenant | None) -> tuple[str, str] | None:
+    if tenant is None:
+        return None
+    if not tenant.targets.permits(target.name):
+        return "tenant_targets", "not among the tenant's targets"
+    if not tenant.providers.permits(target.provider.name):
+        return "tenant_providers", f"{target.provider.name} is not among the tenant's providers"
+    return None
+
+
+def _unmet(target: Target, require: Require) -> tuple[str, str] | None:
+    provider = target.provider
+    regions = provider.data_stays_in
+    if require.data_stays_in and not (regions and regions <= require.data_stays_in):
+        where = f"its data may be in {', '.join(sorted(regions))}" if regions else "nobody knows where its data stays"
+        return "residency", f"{where}, and must stay in {', '.join(sorted(require.data_stays_in))}"
+    if not require.data_policy <= provider.data_policy:
+        return "data_policy", f"its provider does not promise {', '.join(sorted(require.data_policy - provider.data_policy))}"
+    return None
+
+
+def _reach(price: Price | None, ceiling: tuple[float | None, float | None]) -> float:
+    """The tokens of a prompt up to which `price` is under `ceiling`; below 0 it never is."""
+    most_in, most_out = ceiling
+    if most_in is None and most_out is None:
+        return _UNKNOWN
+    if price is None:
+        return -1.0
+    reached = -1.0
+    for start, tier in ((-1.0, price), *price.tiers):
+        reached = float(start)
+        if (most_in is not None and tier.input > most_in) or (most_out is not None and tier.output > most_out):
+            return reached
+    return _UNKNOWN
+
+
+def usable(found: Allowed, request: Request, world: World) -> Usable:
+    """Of what the registry allows, what may be used now."""
+    candidates, excluded = found.candidates, found.excluded
+    if request.size > found.tightest or (found.tiered and not _MEDIA.isdisjoint(request.needs)):
+        candidates, excluded = _fitting(found, request, world)
+    why = world.health.why
+    use = Usable([], excluded.copy(), [], pools=False)
+    take = use.candidates.append
+    for candidate in candidates:
+        if candidate.plain and why(candidate.clusters[0]) is None:
+            take(candidate)
+        else:
+            _keys(candidate, request, world, use)
+    return use
+
+
+def _keys(candidate: Candidate, request: Request, world: World, use: Usable) -> None:
+    """The keys of one target, each by itself. They take turns."""
+    clusters, target = candidate.clusters, candidate.target
+    if len(clusters) > 1:
+        start = int(world.random.random() * len(clusters)) % len(clusters)
+        clusters = clusters[start:] + clusters[:start]
+    free: list[str] = []
+    held: list[str] = []
+    for cluster in clusters:
+        out = world.health.why(cluster)
+        if out is None or out[0] in LAST_RESORTS:
+            full = _full(target, cluster, request, world)
+            if full is not None:
+                use.excluded.append(full)
+                continue
+        if out is None:
+            free.append(cluster)
+            continue
+        if out[0] in LAST_RESORTS:
+            held.append(cluster)
+        use.excluded.append(_out(cluster, *out))
+    if free:
+        use.candidates.append(Candidate(target, candidate.upstream, free, candidate.rank, candidate.weight))
+        use.pools |= len(free) > 1
+    elif held:
+        use.held.append(Candidate(target, candidate.upstream, held, candidate.rank, candidate.weight))
+
+
+def turned_away(target: Target, cluster: str, request: Request, world: World) -> Excluded | None:
+    """Why a request that can go to no other cluster cannot go to `cluster` either: only what would certainly fail, or is over a limit."""
+    out = world.health.why(cluster)
+    return _out(cluster, *out) if out is not None and out[0] is Out.INACTIVE else _full(target, cluster, request, world)
+
+
+def _out(cluster: str, reason: Out, left: float) -> Excluded:
+    return Excluded(cluster, reason.name.lower(), f"{reason.value}, {left:.0f} s left" if left else reason.value, left)
+
+
+def _limits(target: Target) -> bool:
+    return target.concurrency is not None or target.requests_per_minute is not None or target.tokens_per_minute is not None
+
+
+def _full(target: Target, cluster: str, request: Request, world: World) -> Excluded | None:
+    if not _limits(target):
+        return None
+    prompt = request.signals.get("prompt_tokens") if target.tokens_per_minute is not None else 0
+    tokens = float(prompt) if isinstance(prompt, int | float) else 0.0
+    full = world.limits.full(target, cluster, world.statistics.of(cluster).in_flight, tokens, world.wall)
+    return Excluded(cluster, full.code, full.detail, full.seconds) if full is not None else None
+
+
+def _fitting(found: Allowed, request: Request, world: World) -> tuple[list[Candidate], list[Excluded]]:
+    """The candidates that the prompt fits, by length and by what its length costs."""
+    fitting: list[Candidate] = []
+    excluded = found.excluded.copy()
+    media = not _MEDIA.isdisjoint(request.needs)
+    for candidate, (window, reach, model) in zip(found.candidates, found.fits, strict=True):
+        clusters = candidate.target.clusters
+        ratio = world.statistics.of(clusters[0]).token_ratio or 1.0
+        if request.size > window:
+            least = estimate_low(request.signals.prompt, family_of(model), ratio)
+            if least > window:
+                detail = f"at least {least} tokens, and its context window has {window:.0f}"
+                excluded += [Excluded(c, "context_window", detail) for c in clusters]
+                continue
+        if (media or request.size > reach) and reach < estimate(request.signals.prompt, family_of(model)) * ratio * _DEAR:
+            detail = f"a prompt of more than {reach:.0f} tokens costs more than the ceiling there"
+            excluded += [Excluded(c, "price_ceiling", detail) for c in clusters]
+            continue
+        fitting.append(candidate)
+    return fitting, excluded
+
+
+def refusal(model: Model, excluded: Iterable[Excluded], needed: str = "") -> ApiError:
+    """Why nobody serves the request: each target with what removed it. `needed` is said where the request asks for too much.
+
+    CONTEXT_LENGTH where the prompt's length is all that stands in the way somewhere: that is the client's to mend, and clients know how.
+    """
+    # a target that a rule leaves out was never asked for
+    asked = [e for e in excluded if e.code != "rule"]
+    codes = {e.code for e in asked}
+    away = [e for e in asked if e.code in MOMENTARY]
+    serving = [e for e in away if e.code not in GONE]
+    named = _named(asked)
+    where = f"model {model.name!r}"
+    if serving and all(e.code in FULL for e in serving):
+        wait = min(e.seconds for e in serving)
+        return ApiError(ErrorKind.RATE_LIMITED, f"every target of {where} that could serve this is at a limit: {named}", retry_after=max(wait, 0.1))
+    if away or not asked:
+        known = [e.seconds for e in away if e.seconds > 0]
+        # an operator drained what is drained: nobody knows until when
+        soon = min(known) if known else None if codes & MOMENTARY <= {"drained"} else 1.0
+        return ApiError(ErrorKind.UNAVAILABLE, f"no target of {where} can serve this just now: {named or 'it has none'}", retry_after=soon)
+    if "context_window" in codes:
+        return ApiError(ErrorKind.CONTEXT_LENGTH, f"the prompt is longer than any target of {where} takes: {named}")
+    if codes <= ACCESS:
+        return ApiError(ErrorKind.PERMISSION, f"this tenant may not use the targets of {where}: {named}")
+    return ApiError(ErrorKind.UNPROCESSABLE, f"no target of {where} can carry what this request needs{needed}: {named}")
+
+
+def _named(excluded: Iterable[Excluded]) -> str:
+    """`a (reason); b (reason)`. The keys of a target are one where the reason is the same."""
+    reasons: dict[str, list[str]] = {}
+    for e in excluded:
+        said = reasons.setdefault(e.cluster.partition("@")[0], [])
+        if e.detail not in said:
+            said.append(e.detail)
+    shown = [f"{target} ({', '.join(said)})" for target, said in list(reasons.items())[:_NAMED]]
+    if len(reasons) > _NAMED:
+        shown.append(f"and {len(reasons) - _NAMED} more")
+    return "; ".join(shown)
