@@ -38,13 +38,14 @@ def rest_weight(request: Request) -> float:
     return REST if request.signals.get("stream") is True else 1.0
 
 
-def expected_seconds(measured: Measured, output_tokens: float, weight: float) -> float | None:
-    """None while nothing was measured. Where only whole answers were, the mean duration of those."""
+def expected_seconds(measured: Measured, objectives: Objectives, output_tokens: float, weight: float) -> float | None:
+    """None while nothing was measured. Where only whole answers were, the mean duration of those; a time per token that is not known counts
+    as the objective."""
     first = measured.first_token
     if first is None:
         return measured.seconds
     each = measured.per_token
-    return first if each is None else first + weight * output_tokens * each
+    return first + weight * output_tokens * (objectives.per_token if each is None else each)
 
 
 def objective_seconds(objectives: Objectives, output_tokens: float, weight: float) -> float:
@@ -61,19 +62,19 @@ def rank(candidates: list[Candidate], model: Model, request: Request, world: Wor
     """By score, in seconds, but for the first, which is the better of two draws among the best."""
     expected = Expected(model, request, world)
     weight = rest_weight(request)
-    of = world.statistics.of
+    objectives, of = model.objectives, world.statistics.of
     ranked = []
     for candidate in candidates:
         measured = of(candidate.clusters[0])
         in_flight = measured.in_flight
         output = expected.output(measured)
-        seconds = expected_seconds(measured, output, weight)
+        seconds = expected_seconds(measured, objectives, output, weight)
         if seconds is None:
             if untried(measured):
                 ranked.append(Ranked(candidate, PENALTY + in_flight if in_flight else 0.0, {"in_flight": in_flight}))
                 continue
             # it was tried and only ever failed: as good as it should be, so that its failures decide
-            seconds = objective_seconds(model.objectives, output, weight)
+            seconds = objective_seconds(objectives, output, weight)
         score = seconds * (1 + in_flight) / (1.0 - failure(measured))
         numbers: dict[str, float] = {"seconds": seconds, "in_flight": in_flight}
         if measured.first_token is not None:

@@ -42,10 +42,10 @@ def rank(candidates: list[Candidate], model: Model, request: Request, world: Wor
         good = 0.0
         if for_latency:
             output = expected.output(measured)
-            seconds = expected_seconds(measured, output, rest)
+            seconds = expected_seconds(measured, objectives, output, rest)
             if seconds is not None:
-                reference = objective_seconds(objectives, output, rest)
-                worth = _worth(seconds, reference)
+                # what is known of whole answers alone is held against a whole one
+                worth = _worth(seconds, objective_seconds(objectives, output, 1.0 if measured.first_token is None else rest))
             else:
                 worth = 1.0 if untried(measured) and not measured.in_flight else MIDDLE
             numbers["latency"] = worth
