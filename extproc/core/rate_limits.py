@@ -19,6 +19,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
+from itertools import islice
 
 MOST_SECONDS = 32 * 86400.0
 """A reset that is further away is not believed: limits are per month at most."""
@@ -61,6 +63,19 @@ class Allowance:
         return int(found["n"] or 1) * _WINDOWS[found["unit"]] if found else None
 
 
+def said(headers: Mapping[str, str]) -> dict[str, str]:
+    """Those of a response's headers (lower-case names) that speak of limits. Cheap, for every response; `read` makes sense of them."""
+    found = {name: text for name, text in headers.items() if "ratelimit" in name or "-call-" in name}
+    if len(found) > 3 * _MOST_LIMITS:
+        found = dict(islice(found.items(), 3 * _MOST_LIMITS))
+    return found
+
+
+def may_be_spent(said: Mapping[str, str]) -> bool:
+    """Could nothing be left of one of them? False is certain, and cheap to know."""
+    return any(text.strip()[:1] == "0" or "=" in text for text in said.values())
+
+
 def read(headers: Mapping[str, str], wall: float) -> tuple[Allowance, ...]:
     """What a response with these headers (lower-case names) says is left. `wall` is the Unix time, for resets that are points in time."""
     found: dict[str, dict[str, float]] = {}
@@ -70,13 +85,10 @@ def read(headers: Mapping[str, str], wall: float) -> tuple[Allowance, ...]:
         if name == "ratelimit":
             _structured(text, found)
             continue
-        parts = _NAME.fullmatch(name)
+        parts = _parts(name)
         if parts is None:
             continue
-        field = parts["field"] or parts["anthropic_field"] or parts["cohere_field"]
-        what = parts["what"] or parts["anthropic"] or parts["cohere"] or ""
-        if parts["by"]:
-            what = f"bysize-{what}" if what else "bysize"
+        field, what = parts
         value = seconds_until(text, wall) if field == "reset" else _count(text)
         if value is not None:
             found.setdefault(what, {})[field] = value
@@ -104,6 +116,9 @@ def seconds_until(text: str, wall: float) -> float | None:
     """Seconds from a duration or a point in time (Unix seconds or milliseconds, RFC 3339, an HTTP date); None if it is neither, or absurd. The past
     is 0.0."""
     text = text.strip()
+    if text[:1].isdigit():
+        # the same header twice
+        text = text.partition(",")[0]
     if _NUMBER.fullmatch(text):
         value = float(text)
         if value >= 1e11:
@@ -120,6 +135,19 @@ def seconds_until(text: str, wall: float) -> float | None:
                 return None
             value = at - wall
     return max(value, 0.0) if value <= MOST_SECONDS else None
+
+
+@lru_cache(512)
+def _parts(name: str) -> tuple[str, str] | None:
+    """(limit, remaining or reset; of what) from a header's name."""
+    parts = _NAME.fullmatch(name)
+    if parts is None:
+        return None
+    field = parts["field"] or parts["anthropic_field"] or parts["cohere_field"]
+    what = parts["what"] or parts["anthropic"] or parts["cohere"] or ""
+    if parts["by"]:
+        what = f"bysize-{what}" if what else "bysize"
+    return field, what
 
 
 def _point(text: str) -> float | None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.core.rate_limits import MOST_SECONDS, Allowance, read, seconds_until, spent
+from extproc.core.rate_limits import MOST_SECONDS, Allowance, may_be_spent, read, said, seconds_until, spent
 
 NOW = datetime.fromisoformat("2026-04-23T20:54:50Z").timestamp()
 RECORDINGS = Path(__file__).parents[3] / "shared" / "recordings"
@@ -127,6 +127,7 @@ def test_absurd_counts_are_ignored(text: str) -> None:
 )
 def test_how_long_nothing_is_left(headers: dict[str, str], seconds: float) -> None:
     assert spent(read(headers, NOW), 60.0) == seconds
+    assert may_be_spent(said(headers)) or not seconds
 
 
 WORDS = st.sampled_from(
@@ -143,11 +144,14 @@ def test_no_headers_raise_and_no_wait_is_absurd(headers: dict[str, str], wall: f
         assert a.reset is None or 0 <= a.reset <= MOST_SECONDS
         assert a.remaining is None or a.remaining >= 0
     assert 0 <= spent(found, 60.0) <= 60.0
+    assert read(said(headers), wall) == found
+    assert may_be_spent(said(headers)) or spent(found, 60.0) == 0.0
 
 
 def test_hostile_headers_are_bounded() -> None:
     headers = {f"x-ratelimit-remaining-tokens-{n}": "0" for n in range(1000)}
     assert len(read(headers, NOW)) <= 24
+    assert len(said(headers)) <= 72
     assert read({"ratelimit": '"' + ";" * 100_000, "x-ratelimit-reset": "1d" * 50_000}, NOW) == ()
 
 
@@ -166,12 +170,12 @@ def test_all_that_was_recorded_is_read() -> None:
     providers: set[str] = set()
     seen = 0
     for provider, headers in recorded():
-        said = {name: value for name, value in headers.items() if "remaining" in name}
-        if not said:
+        remaining = {name: value for name, value in headers.items() if "remaining" in name}
+        if not remaining:
             continue
         # later than all recordings: a date is never too far away
         found = read(headers, 4e9)
-        assert sorted(a.remaining for a in found if a.remaining is not None) == sorted(map(float, said.values()))
+        assert sorted(a.remaining for a in found if a.remaining is not None) == sorted(map(float, remaining.values()))
         resets = sum(1 for name in headers if "ratelimit" in name and ("-reset-" in name or name.endswith("-reset")))
         assert sum(1 for a in found if a.reset is not None) == resets
         for a in found:
