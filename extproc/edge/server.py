@@ -24,11 +24,13 @@ from extproc.edge.books import Books
 from extproc.edge.call import Call
 from extproc.edge.grpc_call import Method, Rpc, Status
 from extproc.edge.grpc_server import GrpcServer
+from extproc.edge.shadow import Shadows
 from extproc.stages import answers
 from extproc.stages.attempt import AttemptExchange
 from extproc.stages.operations import OPENAI, speaker
 from extproc.stages.route import RouteExchange
 from extproc.stages.services import Services
+from extproc.stages.shadow import header_of
 from extproc.telemetry.record import Outcome
 from extproc.telemetry.traceparent import parse_traceparent
 from extproc.telemetry.tracing import ChatSpan
@@ -45,10 +47,11 @@ LAST_WORDS = 0.5
 
 
 class Server:
-    """Serves on `addresses`, such as `unix:/run/llm/extproc-0.sock`."""
+    """Serves on `addresses`, such as `unix:/run/llm/extproc-0.sock`. `shadows` None: no request is sent again."""
 
-    def __init__(self, services: Services, books: Books, addresses: Sequence[str]) -> None:
+    def __init__(self, services: Services, books: Books, addresses: Sequence[str], shadows: Shadows | None = None) -> None:
         self._services = services
+        self._shadows = shadows
         self._books = books
         self._addresses = addresses
         self._calls: set[Call] = set()
@@ -148,10 +151,17 @@ class Server:
                     self._ends.settle(exchange.plan.key, functools.partial(self._settled, exchange))
                 else:
                     self._books.request(exchange)
+                    self._send_again(exchange)
             elif isinstance(exchange, AttemptExchange):
                 self._books.attempt(exchange, self._services.wall())
         except Exception:
             log.exception("the books of a request could not be closed")
+
+    def _send_again(self, exchange: RouteExchange) -> None:
+        """A copy of what ended well goes to the model's shadow target."""
+        if exchange.copy is not None and self._shadows is not None and exchange.record.outcome is Outcome.OK and not self._draining:
+            self._shadows.send(exchange.copy, header_of(exchange.copy, exchange.record))
+        exchange.copy = None
 
     def _settled(self, exchange: RouteExchange, end: BrokenEnd | None) -> None:
         try:

@@ -19,6 +19,7 @@ from extproc.stages.operations import Asked, Own
 from extproc.stages.reply import ReplyStage
 from extproc.stages.request import DEADLINE
 from extproc.stages.services import Services, UnderWay
+from extproc.stages.shadow import Copy
 from extproc.stages.trial import MEDIA, carrying
 from extproc.telemetry.record import Outcome
 
@@ -38,13 +39,15 @@ class RouteExchange(ReplyStage):
     """One request, from its first byte to its last: the handlers of the request side on top of the return stage's."""
 
     table = ROUTE
-    __slots__ = ("_asked", "_headers", "_who", "in_doubt")
+    __slots__ = ("_asked", "_headers", "_who", "copy", "in_doubt")
 
     def __init__(self, services: Services) -> None:
         super().__init__(services)
         self._headers: dict[str, str] = {}
         self._asked: Asked | None = None
         self._who: dict[str, str] = {}
+        self.copy: Copy | None = None
+        """What is to be sent again when this request has ended well."""
         self.in_doubt = False
 
     def on_request_headers(self, event: HeadersEvent) -> list[Action]:

@@ -18,7 +18,7 @@ import orjson
 
 from extproc.core.headers import CLIENT_KEPT, kept
 from extproc.registry.policy import ORDERED
-from extproc.registry.types import Model, Rank
+from extproc.registry.types import Model, Rank, Registry
 from extproc.telemetry.record import RequestRecord
 
 HEADER = "x-llm-shadow"
@@ -84,6 +84,14 @@ def read_header(value: str) -> Shadowed:
         raise ValueError(f"not a value of {HEADER}: {error}") from None
 
 
-def only(model: Model, target: str) -> Model:
-    """`model` for a copy: served by `target` or by nobody, under the same requirements."""
-    return replace(model, ranks=(Rank(((target, 1.0),)),), rules=(), rank_by=ORDERED, affinity=None, shadow=None, observe=None, last_resort=False)
+def only(registry: Registry, model: Model, target: str) -> Model:
+    """`model` for a copy: served by `target` or by nobody, under the same requirements. One object for each snapshot, by which filters keep what
+    they worked out."""
+    name = f"{model.name}#copy"  # no model of a file can have this name
+    found = registry.memo.get((name, target))
+    if isinstance(found, Model):
+        return found
+    ranks = (Rank(((target, 1.0),)),)
+    made = replace(model, name=name, ranks=ranks, rules=(), rank_by=ORDERED, affinity=None, shadow=None, observe=None, last_resort=False)
+    registry.memo[name, target] = made
+    return made
