@@ -8,10 +8,18 @@ from pathlib import Path
 
 import orjson
 
-from tests.bench import bodies, codecs, compare, soak, throughput, vectors
+from tests.bench import bodies, codecs, compare, decisions, soak, throughput, vectors
 from tests.bench.report import machine
 
-COMMANDS = {"throughput": throughput, "bodies": bodies, "soak": soak, "codecs": codecs, "vectors": vectors, "compare": compare}
+COMMANDS = {
+    "throughput": throughput,
+    "bodies": bodies,
+    "soak": soak,
+    "codecs": codecs,
+    "vectors": vectors,
+    "decisions": decisions,
+    "compare": compare,
+}
 
 
 def main() -> int:
