@@ -55,13 +55,13 @@ def decide(model: Model, request: Request, world: World) -> Decision:
     head = len(ranked)
     if allowed.preferred:
         head = _prefer(ranked, allowed.preferred) or head
-    if head > 1:
-        if model.affinity is not None and request.session:
-            _stay(decision, head, model, request, world)
-        if policy in _EXPLORING and not decision.stayed and model.explore and world.random.random() < model.explore:
-            other = 1 + int(world.random.random() * (head - 1)) % (head - 1)
-            ranked.insert(0, ranked.pop(other))
-            decision.explored = True
+    if model.affinity is not None and request.session:
+        # also of a single target: it may have several keys, and the cache is warm for one of them
+        _stay(decision, head, model, request, world)
+    if head > 1 and policy in _EXPLORING and not decision.stayed and model.explore and world.random.random() < model.explore:
+        other = 1 + int(world.random.random() * (head - 1)) % (head - 1)
+        ranked.insert(0, ranked.pop(other))
+        decision.explored = True
     decision.clusters = [r.candidate.clusters[0] for r in ranked]
     if pools:
         decision.clusters += [c for r in ranked for c in r.candidate.clusters[1:]]

@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 from extproc.core.usage import Price, Usage
 from extproc.registry.policy import Affinity
 from extproc.routing.affinity import Affinities, left_in_cache, stay
+from extproc.routing.decide import decide
 from extproc.routing.decision import Ranked
+from extproc.routing.health import Health
+from extproc.routing.limits import Limits
 from tests.routing.measures import NOW, Place, Scene, place
 
 DEAR = Price(3.0, 15.0, 0.3, 3.75)
@@ -168,3 +171,12 @@ def test_the_key_whose_cache_is_warm_is_tried_first() -> None:
 def test_an_estimate_that_is_too_low_does_not_make_the_warm_one_free() -> None:
     found = scene(place("other", Price(0.2, 0.0)), place("warm", Price(3.0, 0.0, 0.3)), cached=50_000, usd=0.0)
     assert stays(found) is None
+
+
+def test_a_decision_keeps_the_key_of_its_only_target() -> None:
+    found = scene(place("warm", DEAR, keys=("x", "y")), at="warm@y")
+    found.world.health, found.world.limits = Health(lambda: NOW), Limits()
+    for _ in range(10):
+        decision = decide(found.model, found.request, found.world)
+        assert decision.clusters == ["warm@y", "warm@x"]
+        assert decision.stayed
