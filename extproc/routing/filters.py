@@ -308,14 +308,14 @@ def _fitting(found: Allowed, request: Request, world: World) -> tuple[list[Candi
     media = not _MEDIA.isdisjoint(request.needs)
     for candidate, (window, reach, model) in zip(found.candidates, found.fits, strict=True):
         clusters = candidate.target.clusters
-        ratio = world.statistics.of(clusters[0]).token_ratio or 1.0
+        ratio = world.statistics.of(candidate.cluster).token_ratio or 1.0
         if request.size > window:
             least = estimate_low(request.signals.prompt, family_of(model), ratio)
             if least > window:
                 detail = f"at least {least} tokens, and its context window has {window:.0f}"
                 excluded += [Excluded(c, "context_window", detail) for c in clusters]
                 continue
-        if (media or request.size > reach) and reach < estimate(request.signals.prompt, family_of(model)) * ratio * _DEAR:
+        if (media or request.size > reach) and reach < estimate(request.signals.prompt, family_of(model)) * max(ratio, 1.0) * _DEAR:
             detail = f"a prompt of more than {reach:.0f} tokens costs more than the ceiling there"
             excluded += [Excluded(c, "price_ceiling", detail) for c in clusters]
             continue
@@ -336,8 +336,9 @@ def refusal(model: Model, excluded: Iterable[Excluded], needed: str = "") -> Api
     named = _named(asked)
     where = f"model {model.name!r}"
     if serving and all(e.code in FULL for e in serving):
-        wait = min(e.seconds for e in serving)
-        return ApiError(ErrorKind.RATE_LIMITED, f"every target of {where} that could serve this is at a limit: {named}", retry_after=max(wait, 0.1))
+        # nobody knows when one of the requests under way ends, but it is soon
+        wait = min(e.seconds or 1.0 for e in serving)
+        return ApiError(ErrorKind.RATE_LIMITED, f"every target of {where} that could serve this is at a limit: {named}", retry_after=wait)
     if away or not asked:
         known = [e.seconds for e in away if e.seconds > 0]
         # an operator drained what is drained: nobody knows until when
