@@ -97,14 +97,14 @@ def _observed(candidates: list[Candidate], preferred: int, model: Model, request
 def _where_the_state_is(model: Model, request: Request, world: World, rule: Rule | None, tenant: Tenant | None) -> Decision:
     # preferences change with the conversation, and the account must not
     allowed = filters.allowed(model, request, world, rule if rule is not None and rule.only else None, tenant)
-    excluded = allowed.excluded.copy()
-    if not allowed.candidates:
+    candidates, excluded = filters.with_state(allowed)
+    if not candidates:
         error = filters.refusal(model, excluded)
         if error.kind is ErrorKind.UNPROCESSABLE:
             error.code = "state_not_kept"
             error.message += "; send the whole conversation instead of a reference to earlier answers (SDKs do when `store` is false)"
         raise error
-    first, *others = allowed.candidates
+    first, *others = candidates
     cluster = first.target.clusters[0]
     gone = filters.turned_away(first.target, cluster, request, world)
     if gone is not None:

@@ -278,6 +278,15 @@ def _keys(candidate: Candidate, request: Request, world: World, use: Usable) -> 
         use.held.append(Candidate(target, candidate.upstream, held, candidate.rank, candidate.weight))
 
 
+def with_state(found: Allowed) -> tuple[list[Candidate], list[Excluded]]:
+    """Of what the registry allows, what may serve a request that goes on from what lies with a provider: nobody here knows how long its prompt is, so
+    the price must be under the ceiling at any length."""
+    candidates = [c for c, (_, reach, _) in zip(found.candidates, found.fits, strict=True) if reach == _UNKNOWN]
+    dear = [c for c, (_, reach, _) in zip(found.candidates, found.fits, strict=True) if reach < _UNKNOWN]
+    detail = "long prompts cost more than the ceiling there, and the length of this one is unknown"
+    return candidates, [*found.excluded, *(Excluded(cluster, "price_ceiling", detail) for c in dear for cluster in c.clusters)]
+
+
 def turned_away(target: Target, cluster: str, request: Request, world: World) -> Excluded | None:
     """Why a request that can go to no other cluster cannot go to `cluster` either: only what would certainly fail, or is over a limit."""
     out = world.health.why(cluster)
@@ -323,8 +332,8 @@ def _fitting(found: Allowed, request: Request, world: World) -> tuple[list[Candi
     return fitting, excluded
 
 
-def refusal(model: Model, excluded: Iterable[Excluded], needed: str = "") -> ApiError:
-    """Why nobody serves the request: each target with what removed it. `needed` is said where the request asks for too much.
+def refusal(model: Model, excluded: Iterable[Excluded]) -> ApiError:
+    """Why nobody serves the request: each target with what removed it.
 
     CONTEXT_LENGTH where the prompt's length is all that stands in the way somewhere: that is the client's to mend, and clients know how.
     """
@@ -348,7 +357,7 @@ def refusal(model: Model, excluded: Iterable[Excluded], needed: str = "") -> Api
         return ApiError(ErrorKind.CONTEXT_LENGTH, f"the prompt is longer than any target of {where} takes: {named}")
     if codes <= ACCESS:
         return ApiError(ErrorKind.PERMISSION, f"this tenant may not use the targets of {where}: {named}")
-    return ApiError(ErrorKind.UNPROCESSABLE, f"no target of {where} can carry what this request needs{needed}: {named}")
+    return ApiError(ErrorKind.UNPROCESSABLE, f"no target of {where} can carry what this request needs: {named}")
 
 
 def _named(excluded: Iterable[Excluded]) -> str:
