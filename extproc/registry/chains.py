@@ -8,23 +8,50 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from extproc.registry.fields import Field, Record, seconds
+from extproc.registry.identity import Who
 from extproc.registry.names import MAX_NAME, safe_model_name
+from extproc.registry.policy import NO_REQUIRE, Require, Shadow
 from extproc.registry.problems import place, shown
-from extproc.registry.types import Attempts, Commit, Model, Rank, Target, Timeouts
+from extproc.registry.ranking import KEYS as RANKING
+from extproc.registry.ranking import Ranking, check_quality, read_ranking, settled, within
+from extproc.registry.requirements import narrowed, none_left, read_require, unmet
+from extproc.registry.rules import read_rules
+from extproc.registry.types import Attempts, Commit, Model, Provider, Rank, Target, Timeouts
 from extproc.registry.yaml_marks import Mapping
 
 TIMEOUTS = ("unary_attempt", "first_token", "stall", "deadline")
 ATTEMPTS = ("total", "same_target", "wait_at_most")
-SETTINGS = ("timeouts", "attempts", "commit", "strict")
-MODEL = ("aliases", "targets", *SETTINGS, "rank_by")
-LATER = {"rules": "`rules`", "require": "`require`", "limits": "`limits`", "identity": "`identity`"}
-LATER_RANKINGS = ("cost", "latency", "bandit")
+SETTINGS = ("timeouts", "attempts", "commit", "strict", "require", *RANKING)
+MODEL = ("aliases", "targets", "rules", "shadow", *SETTINGS)
 HINTS = {
+    **dict.fromkeys(("strategy", "routing", "routing_strategy", "policy", "load_balancing", "mode", "ranking", "sort"), "use rank_by"),
+    **dict.fromkeys(
+        ("weights", "weight"), "weights of targets stand in targets: [{gpt-4o: 90, sonnet: 10}], those of a score in rank_by: {latency: 2}"
+    ),
+    **dict.fromkeys(("canary", "ab_test", "split", "traffic"), "weights inside a rank: targets: [{gpt-4o: 90, sonnet: 10}]"),
+    **dict.fromkeys(("residency", "region_lock", "data_stays_in", "region", "regions"), "use require: {data_stays_in: [eu]}"),
+    **dict.fromkeys(("data_policy", "no_training", "zero_retention"), "use require: {data_policy: [no_training]}"),
+    **dict.fromkeys(("usd_per_million_tokens", "max_price", "price_ceiling"), "use require: {usd_per_million_tokens: {input: 3, output: 15}}"),
+    **dict.fromkeys(
+        ("limits", "budget", "max_budget", "rate_limit", "rate_limits", "rpm", "tpm", "requests_per_minute", "tokens_per_minute", "usd_per_month"),
+        "limits stand at the top of the file: limits: [{for: {model: chat}, requests_per_minute: 600}]",
+    ),
+    "identity": "it stands at the top of the file, for every model",
+    **dict.fromkeys(("conditions", "when", "conditional", "if"), "use rules: [{when: {prompt_tokens: {below: 50}}, prefer: [gpt-4o-mini]}]"),
+    **dict.fromkeys(("sticky", "stickiness", "session_affinity"), "use sticky_by: session"),
+    **dict.fromkeys(("cache_affinity", "cache_aware", "prompt_cache"), "use affinity: true"),
+    **dict.fromkeys(("mirror", "traffic_mirroring", "shadow_target"), "use shadow: {target: sonnet, share: 0.05}"),
+    **dict.fromkeys(("exploration", "epsilon", "explore_rate"), "use explore: 0.02"),
+    **dict.fromkeys(("slo", "slos", "latency_target", "objective"), "use objectives: {first_token: 2s}"),
+    **dict.fromkeys(
+        ("allow", "deny", "allowed", "access", "tenants"), "who may use it is said at the top: tenants: {acme: {models: {allow: [chat]}}}"
+    ),
     **dict.fromkeys(("target", "chain", "fallback", "fallbacks", "providers"), "use targets"),
     **dict.fromkeys(("alias", "names"), "use aliases"),
     **dict.fromkeys(("timeout",), "use timeouts: {first_token: 20s, …}"),
     **dict.fromkeys(("retries", "retry"), "use attempts: {total: 4}"),
 }
+_MODELS_OWN = dict.fromkeys(("rules", "shadow", "targets", "aliases"), "it belongs to a model")
 MAX_ATTEMPTS = 10
 """The plan of a request travels in Envoy's metadata, under 2 KB."""
 MAX_WEIGHT = 1_000_000
@@ -44,21 +71,32 @@ class Settings:
     numbers: dict[str, Written] = field(default_factory=dict)
     commit: Commit | None = None
     strict: bool | None = None
+    require: Require = NO_REQUIRE
+    ranking: Ranking = field(default_factory=Ranking)
 
 
-def read_defaults(section: Field | None) -> Settings:
-    """What every model takes over unless it says otherwise."""
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What stands elsewhere in the file. A section that cannot be read is None, a member with problems is None in it."""
+
+    providers: MappingOf[str, Provider | None] | None
+    targets: MappingOf[str, Target | None] | None
+    who: Who
+
+
+def read_defaults(section: Field | None, known: Known) -> Settings:
+    """What every model takes over unless it says otherwise; of `require`, what it adds to."""
     if section is None:
         return Settings()
-    record = section.record(SETTINGS, later={**LATER, "rank_by": "`rank_by` in defaults"}, hints=HINTS)
+    record = section.record(SETTINGS, hints=HINTS | _MODELS_OWN)
     if record is None:
         return Settings()
-    settings = _settings(record)
+    settings = _settings(record, known)
     _check(settings, Settings())
     return settings
 
 
-def read_models(section: Field, targets: MappingOf[str, Target | None] | None, defaults: Settings) -> dict[str, Model]:
+def read_models(section: Field, known: Known, defaults: Settings) -> dict[str, Model]:
     """The models without problems of their own; the caller refuses the file if there was any."""
     out: dict[str, Model] = {}
     names: dict[str, Field] = {}
@@ -66,7 +104,7 @@ def read_models(section: Field, targets: MappingOf[str, Target | None] | None, d
     for name, entry in (entries or {}).items():
         _claim(name, entry, names)
     for name, entry in (entries or {}).items():
-        model = _model(name, entry, targets, defaults, names)
+        model = _model(name, entry, known, defaults, names)
         if model:
             out[name] = model
     return out
@@ -84,15 +122,19 @@ def _claim(name: str, where: Field, names: dict[str, Field]) -> None:
         where.fail(f"{shown(name)} is already a name of {owner}, {place(first.line)}", "a tie cannot be decided; remove one of them")
 
 
-def _model(name: str, entry: Field, targets: MappingOf[str, Target | None] | None, defaults: Settings, names: dict[str, Field]) -> Model | None:
-    record = entry.record(MODEL, later=LATER, hints=HINTS, wanted="a mapping such as {targets: [gpt-4o]}")
+def _model(name: str, entry: Field, known: Known, defaults: Settings, names: dict[str, Field]) -> Model | None:
+    record = entry.record(MODEL, hints=HINTS, wanted="a mapping such as {targets: [gpt-4o]}")
     if record is None:
         return None
     aliases = _aliases(record.get("aliases"), names)
-    ranks = _ranks(record.need("targets", "[gpt-4o, sonnet]"), targets)
-    _ranking(record.get("rank_by"))
-    own = _settings(record)
+    ranks = _ranks(record.need("targets", "[gpt-4o, sonnet]"), known.targets)
+    own = _settings(record, known)
     _check(own, defaults)
+    listed = [target for rank in ranks for target, _ in rank.targets]
+    require = narrowed(defaults.require, own.require, record.get("require"))
+    _check_serves(record, listed, require, known.targets)
+    if own.ranking.rank_by is not None and (written := record.get("rank_by")):
+        check_quality(own.ranking.rank_by, written, listed, known.targets)
     return Model(
         name,
         aliases,
@@ -101,7 +143,39 @@ def _model(name: str, entry: Field, targets: MappingOf[str, Target | None] | Non
         _attempts(own, defaults),
         own.commit or defaults.commit or Commit.FIRST_TOKEN,
         own.strict if own.strict is not None else bool(defaults.strict),
+        rules=read_rules(record.get("rules"), known.targets, listed, require, known.who),
+        require=require,
+        shadow=_shadow(record.get("shadow"), require, known.targets),
+        **settled(own.ranking, defaults.ranking),
     )
+
+
+def _check_serves(record: Record, listed: list[str], require: Require, targets: MappingOf[str, Target | None] | None) -> None:
+    """Reports a model that nobody may serve. Its place is its own `require`, or its targets where it only has that of the defaults."""
+    found = [targets.get(name) for name in listed] if targets is not None else []
+    whole = [t for t in found if t is not None]
+    why = none_left(require, whole) if len(whole) == len(found) else ""
+    where = record.get("require") or record.get("targets")
+    if why and where is not None:
+        whose = "its require" if record.get("require") is not None else "the require of defaults"
+        where.fail(f"{whose} leaves none of this model's targets: {why}")
+
+
+def _shadow(field: Field | None, require: Require, targets: MappingOf[str, Target | None] | None) -> Shadow | None:
+    hints = {"percent": "use share, from 0 to 1", "percentage": "use share, from 0 to 1", "model": "use target"}
+    record = field.record(("target", "share"), hints=hints, wanted="a mapping such as {target: sonnet, share: 0.05}") if field else None
+    if record is None:
+        return None
+    part, share = record.need("target", "sonnet"), record.need("share", "0.05")
+    name = part.text("the name of a target") if part else None
+    value = within(share, "a share above 0, at most 1", 0, 1, above=True) if share else None
+    if part is not None and name is not None and targets is not None:
+        target = targets.get(name)
+        if name not in targets:
+            part.fail(f"no target named {shown(name)}", part.problems.did_you_mean(name, targets))
+        elif target is not None and (why := unmet(require, target)):
+            part.fail(f"what is sent there is the same request, and the model's require does not allow {name}: {why}")
+    return Shadow(name, value) if name is not None and value is not None else None
 
 
 def _aliases(section: Field | None, names: dict[str, Field]) -> tuple[str, ...]:
@@ -146,21 +220,8 @@ def _weight(weight: Field) -> float:
     return value if value is not None else 1.0
 
 
-def _ranking(section: Field | None) -> None:
-    if section is None:
-        return
-    if isinstance(section.node, Mapping):
-        section.fail("ranking by weights is not supported by this version yet", "use rank_by: order")
-        return
-    value = section.text("order")
-    if value in LATER_RANKINGS:
-        section.fail(f"ranking by {value} is not supported by this version yet", "use rank_by: order")
-    elif value is not None and value != "order":
-        section.fail(f"must be order, is {shown(value)}")
-
-
-def _settings(record: Record) -> Settings:
-    out = Settings()
+def _settings(record: Record, known: Known) -> Settings:
+    out = Settings(require=read_require(record.get("require"), known.providers), ranking=read_ranking(record, known.who))
     if timeouts := record.get("timeouts"):
         block = timeouts.record(TIMEOUTS, wanted="a mapping such as {first_token: 20s}")
         for key in TIMEOUTS:

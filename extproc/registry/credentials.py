@@ -95,7 +95,7 @@ def _credential(name: str, field: Field, kind: ProviderKind | None, directory: s
     inner = record.get(source)
     assert inner is not None
     if source == "file":
-        path = _file(inner, directory)
+        path = read_path(inner, directory)
         return Credential(name, file=path) if path is not None else None
     if source == "env":
         variable = _variable(inner)
@@ -128,7 +128,7 @@ def _aws(field: Field, directory: str) -> AwsSource | None:
         return AwsSource()
     record = field.record(("file", "profile"), hints=HINTS, wanted="default, or {file: /path, profile: name}")
     file = record.need("file", "/secrets/aws-credentials") if record else None
-    path = _file(file, directory) if file else None
+    path = read_path(file, directory) if file else None
     part = record.get("profile") if record else None
     profile = part.text("the name of a profile in the file") if part else None
     if part is not None and profile is not None and not _PROFILE.match(profile):
@@ -145,7 +145,7 @@ def _google(field: Field, scope: str, directory: str) -> TokenSource | None:
     wanted = "default, or {file: /path} of a service account or of workload identity"
     record = field.record(("file", "scope"), hints=HINTS, wanted=wanted)
     file = record.need("file", "/secrets/google.json") if record else None
-    path = _file(file, directory) if file else None
+    path = read_path(file, directory) if file else None
     asked = _scope(record, scope) if record else None
     if path is None or asked is None or record is None or record.refused:
         return None
@@ -194,7 +194,7 @@ def _secret(record: Record, directory: str) -> tuple[str, str | None, str | None
     assert field is not None
     if written[0] == "env":
         return "secret", None, _variable(field)
-    return "certificate" if written[0] == "certificate" else "secret", _file(field, directory), None
+    return "certificate" if written[0] == "certificate" else "secret", read_path(field, directory), None
 
 
 def _scope(record: Record, usual: str) -> str | None:
@@ -223,12 +223,13 @@ def _variable(field: Field) -> str | None:
     return variable
 
 
-def _file(field: Field, directory: str) -> str | None:
+def read_path(field: Field, directory: str) -> str | None:
+    """The path of a file that holds a secret, made absolute. Neither the path nor what stands in its place is quoted."""
     path = _reference(field, "the path of a file")
     if path is None:
         return None
     if path.startswith("~") or "\0" in path or path.endswith("/"):
-        field.fail("is not the path of a file that Envoy could read", "write it absolute, or relative to this file")
+        field.fail("is not the path of a file that could be read", "write it absolute, or relative to this file")
         return None
     return os.path.normpath(os.path.join(directory, path))  # noqa: PTH118 - Path keeps `..`
 

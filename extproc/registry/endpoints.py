@@ -15,6 +15,7 @@ from extproc.providers.kinds import ALIASES, KINDS, QUIRKS, ProviderKind
 from extproc.registry.credentials import KEY_ADVICE, check_name, read_credentials
 from extproc.registry.fields import Field, Record
 from extproc.registry.problems import shown
+from extproc.registry.promises import read_promises
 from extproc.registry.types import Provider
 from extproc.registry.yaml_marks import Scalar
 
@@ -36,12 +37,15 @@ HINTS = {
     **dict.fromkeys(("project_id", "gcp_project"), "use project"),
     **dict.fromkeys(("aws_region", "region_name"), "use region"),
     "deployment": "it belongs to the target",
+    **dict.fromkeys(("residency", "region_lock", "data_residency", "regions", "stays_in"), "use data_stays_in: [eu]"),
+    **dict.fromkeys(("no_training", "zero_retention", "zdr", "privacy", "policies"), "use data_policy: [no_training]"),
+    **dict.fromkeys(("weight", "priority", "rpm", "tpm", "requests_per_minute", "concurrency"), "it belongs to the target, or to a model's targets"),
 }
 PLACES = ("region", "project", "location")
 """What a kind's `url` may hold in braces."""
 _MISTAKEN = {"region": "location", "location": "region"}
 """Two clouds' words for the same."""
-KNOWN = ("kind", "url", *PLACES, "api_version", "credential", "credentials", "data_stays_in", "quirks", "envoy")
+KNOWN = ("kind", "url", *PLACES, "api_version", "credential", "credentials", "data_stays_in", "data_policy", "quirks", "envoy")
 DIALECT_PATHS = ("/chat/completions", "/completions", "/messages", "/responses", "/embeddings", "/models")
 
 _HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*\.?\Z")
@@ -88,7 +92,8 @@ def _provider(name: str, field: Field, directory: str) -> Provider | None:
     api_version, kind = _api_version(record.get("api_version"), kind)
     endpoint = _endpoint(record, kind, places)
     credentials = read_credentials(record, kind, directory)
-    stays_in = _regions(record.get("data_stays_in"))
+    stays_in = read_regions(record.get("data_stays_in"))
+    promises = read_promises(record.get("data_policy"))
     quirks = _quirks(record.get("quirks"))
     envoy = read_envoy(record.get("envoy"))
     if kind is None or endpoint is None or len(field.problems) > before:
@@ -102,6 +107,7 @@ def _provider(name: str, field: Field, directory: str) -> Provider | None:
         endpoint.path,
         credentials,
         data_stays_in=stays_in,
+        data_policy=promises,
         envoy=envoy,
         quirks=kind.quirks | quirks,
         region=places.get("region"),
@@ -250,7 +256,7 @@ def parse_url(field: Field, places: Mapping[str, str]) -> Endpoint | None:
         field.fail("must not hold a user name or password", "use credential")
     elif "?" in text or "#" in text:
         field.fail("must not hold a query or a fragment", "a key belongs to credential, a path prefix before the ?")
-    elif not _is_host(host) or port == 0 or parts.netloc.endswith(":"):
+    elif not is_host(host) or port == 0 or parts.netloc.endswith(":"):
         field.fail("has no valid host or port")
     path = parts.path.rstrip("/")
     if len(field.problems) == before and (not _PATH.match(path) or any(s in (".", "..") for s in path.split("/"))):
@@ -263,7 +269,8 @@ def parse_url(field: Field, places: Mapping[str, str]) -> Endpoint | None:
     return Endpoint(parts.scheme, host.rstrip("."), port or (443 if parts.scheme == "https" else 80), path)
 
 
-def _is_host(host: str) -> bool:
+def is_host(host: str) -> bool:
+    """A host name or an address, without brackets."""
     try:
         ipaddress.ip_address(host)
     except ValueError:
@@ -271,7 +278,8 @@ def _is_host(host: str) -> bool:
     return "%" not in host
 
 
-def _regions(field: Field | None) -> frozenset[str]:
+def read_regions(field: Field | None) -> frozenset[str]:
+    """Where data stays, or must stay."""
     found: set[str] = set()
     for item in (field.items("a list of regions such as [eu]") if field else None) or []:
         region = item.text("the name of a region")

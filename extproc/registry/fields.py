@@ -43,7 +43,8 @@ class Field:
     def fail(self, message: str, suggestion: str | None = None) -> None:
         self.problems.add(self.path, self.line, self.column, message, suggestion)
 
-    def _wrong(self, wanted: str, suggestion: str | None = None) -> None:
+    def wrong(self, wanted: str, suggestion: str | None = None) -> None:
+        """The problem that something else stands here."""
         node = self.node
         match node:
             case Scalar():
@@ -57,20 +58,20 @@ class Field:
     def text(self, wanted: str = "text") -> str | None:
         node = self.node
         if not isinstance(node, Scalar) or node.kind == "null" or node.text == "":
-            self._wrong(wanted)
+            self.wrong(wanted)
         elif node.kind == "text":
             return node.text
         elif node.kind == "ambiguous":
             self.fail(f"{shown(node.text)} {node.ambiguity}", f"quote it: '{node.text[:40]}'")
         else:
-            self._wrong(wanted, f"quote it: '{node.text[:40]}'")
+            self.wrong(wanted, f"quote it: '{node.text[:40]}'")
         return None
 
     def boolean(self) -> bool | None:
         node = self.node
         if isinstance(node, Scalar) and node.kind == "boolean":
             return node.value() is True
-        self._wrong("true or false")
+        self.wrong("true or false")
         return None
 
     def integer(self, low: int, high: int, unit: str = "") -> int | None:
@@ -79,7 +80,7 @@ class Field:
         wanted = f"a whole number{unit} from {low} to {high}"
         if isinstance(node, Scalar) and node.kind == "integer" and isinstance(value := node.value(), int) and low <= value <= high:
             return value
-        self._wrong(wanted)
+        self.wrong(wanted)
         return None
 
     def number(self, wanted: str) -> float | None:
@@ -92,7 +93,7 @@ class Field:
             and math.isfinite(value)
         ):
             return float(value)
-        self._wrong(wanted)
+        self.wrong(wanted)
         return None
 
     def duration(self, *, zero: bool = False) -> float | None:
@@ -100,12 +101,12 @@ class Field:
         node = self.node
         wanted = "a duration with its unit, such as 20s, 500ms or 2m"
         if not isinstance(node, Scalar) or node.kind == "null":
-            self._wrong(wanted)
+            self.wrong(wanted)
             return None
         found = _DURATION.match(node.text)
         if found is None:
             loose = _LOOSE_DURATION.match(node.text)
-            self._wrong(wanted, None if loose is None else f"write {loose[1]}{_unit(loose[2])}")
+            self.wrong(wanted, None if loose is None else f"write {loose[1]}{_unit(loose[2])}")
             return None
         value = float(found[1]) * _SECONDS[found[2]]
         if value > MAX_DURATION or (value == 0 and not zero):
@@ -124,7 +125,7 @@ class Field:
         """The members of a list that is not empty."""
         node = self.node
         if not isinstance(node, Sequence):
-            self._wrong(wanted)
+            self.wrong(wanted)
             return None
         if not node.items:
             self.fail(f"must be {wanted}, is an empty list")
@@ -142,7 +143,7 @@ class Field:
     def _members(self, wanted: str) -> dict[str, Field] | None:
         node = self.node
         if not isinstance(node, MappingNode):
-            self._wrong(wanted)
+            self.wrong(wanted)
             return None
         return {k: Field(e.node, (*self.path, k), self.problems, (e.line, e.column)) for k, e in node.entries.items()}
 

@@ -13,21 +13,34 @@ from pathlib import Path
 from typing import Any
 
 from extproc.registry import overlay
-from extproc.registry.chains import read_defaults, read_models
+from extproc.registry.chains import Known, read_defaults, read_models
 from extproc.registry.changes import Change
 from extproc.registry.endpoints import read_providers
 from extproc.registry.fields import Field, Record
+from extproc.registry.identity import read_identity
+from extproc.registry.limits import read_limits
 from extproc.registry.offers import read_targets
 from extproc.registry.pass_through import read_passthrough
 from extproc.registry.problems import Problem, Problems, RegistryError
+from extproc.registry.state import read_state
+from extproc.registry.tenants import read_tenants
 from extproc.registry.types import Registry
 from extproc.registry.yaml_marks import MAX_BYTES, Mapping, Node, Scalar, read_yaml
 
 __all__ = ["Problem", "RegistryError", "document", "load_registry", "parse_registry"]
 
 VERSION = 1
-SECTIONS = ("version", "providers", "targets", "defaults", "models", "passthrough")
-LATER = {"identity": "`identity`", "limits": "`limits`"}
+SECTIONS = ("version", "identity", "providers", "targets", "defaults", "models", "tenants", "limits", "state", "passthrough")
+HINTS = {
+    **dict.fromkeys(("model_list", "routes", "aliases", "model_group_alias"), "use models, targets and providers"),
+    **dict.fromkeys(("router_settings", "routing", "strategy", "routing_strategy", "settings", "litellm_settings"), "use defaults: {rank_by: cost}"),
+    **dict.fromkeys(("rank_by", "require", "timeouts", "attempts", "objectives", "explore", "affinity"), "it belongs to defaults or to a model"),
+    **dict.fromkeys(("rules", "conditions", "shadow"), "it belongs to a model"),
+    **dict.fromkeys(("budget", "budgets", "rate_limits", "rate_limit", "quotas", "limit"), "use limits: [{for: {tenant: acme}, usd_per_month: 500}]"),
+    **dict.fromkeys(("tenant", "teams", "organizations", "customers"), "use tenants, and identity for where a request's tenant comes from"),
+    **dict.fromkeys(("auth", "authentication", "users", "keys", "virtual_keys"), "who asks is said by identity; Envoy authenticates"),
+    **dict.fromkeys(("redis", "redis_url", "redis_host", "cache", "database", "database_url"), "use state: redis://redis:6379/0"),
+}
 
 
 def load_registry(path: Path, day: date | None = None) -> Registry:
@@ -83,18 +96,26 @@ def _parse(raw: bytes, path: str, day: date, changes: Sequence[Change], problems
     root = _tree(raw, changes, problems)
     if root is None:
         return None
-    record = Field(root, (), problems).record(SECTIONS, later=LATER, wanted="a mapping with version, providers, targets and models")
+    record = Field(root, (), problems).record(SECTIONS, hints=HINTS, wanted="a mapping with version, providers, targets and models")
     if record is None:
         return None
     _version(record)
     directory = os.path.dirname(os.path.abspath(path))  # noqa: PTH100, PTH120 - a string in, a string out
+    identity, who = read_identity(record.get("identity"))
     section = record.need("providers", "{openai: {kind: openai, credential: {env: OPENAI_API_KEY}}}")
     providers = read_providers(section, directory) if section else None
     section = record.need("targets", "{gpt-4o: {provider: openai, model: gpt-4o}}")
     targets = read_targets(section, providers, day) if section else None
-    defaults = read_defaults(record.get("defaults"))
-    section = record.need("models", "{chat: {targets: [gpt-4o]}}")
-    models = read_models(section, targets, defaults) if section else None
+    known = Known(providers, targets, who)
+    defaults = read_defaults(record.get("defaults"), known)
+    section, before = record.need("models", "{chat: {targets: [gpt-4o]}}"), len(problems)
+    models = read_models(section, known, defaults) if section else None
+    # with a mistake among them nobody else is told that there is no such model
+    named = models if len(problems) == before else None
+    tenants = read_tenants(record.get("tenants"), providers, targets, named.values() if named is not None else None, who)
+    section = record.get("state")
+    state = read_state(section, directory)
+    limits = read_limits(record.get("limits"), named, who, state=section is not None)
     section = record.get("passthrough")
     passthrough = read_passthrough(section, targets) if section else ()
     if problems or providers is None or targets is None or models is None:
@@ -106,6 +127,10 @@ def _parse(raw: bytes, path: str, day: date, changes: Sequence[Change], problems
         _digest(raw, changes),
         path,
         passthrough,
+        identity,
+        tenants,
+        limits,
+        state,
         base=_digest(raw, ()) if changes else "",
     )
 

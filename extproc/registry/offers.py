@@ -22,7 +22,7 @@ from extproc.registry.types import Provider, Target
 NEEDS = tuple(sorted(v for k, v in vars(Need).items() if k.isupper()))
 KNOWN = (
     *("provider", "model", "deployment", "api", "capabilities", "usd_per_million_tokens", "context_window", "max_output_tokens"),
-    *("set_headers", "envoy"),
+    *("set_headers", "envoy", "concurrency", "requests_per_minute", "tokens_per_minute", "quality", "drained"),
 )
 LATER = {"quantization": "`quantization`"}
 HINTS = {
@@ -34,6 +34,13 @@ HINTS = {
     ),
     "deployment_id": "use deployment",
     "headers": "use set_headers",
+    **dict.fromkeys(("rpm", "requests"), "use requests_per_minute"),
+    **dict.fromkeys(("tpm", "tokens"), "use tokens_per_minute"),
+    **dict.fromkeys(("max_parallel_requests", "max_concurrency", "max_in_flight", "parallel"), "use concurrency"),
+    **dict.fromkeys(("disabled", "enabled", "active", "paused", "drain"), "use drained: true to give it no new requests"),
+    **dict.fromkeys(("weight", "order", "priority"), "it is said where a model lists it: targets: [{gpt-4o: 90, sonnet: 10}]"),
+    **dict.fromkeys(("data_policy", "residency", "region_lock"), "it belongs to the provider: data_stays_in, data_policy"),
+    **dict.fromkeys(("score", "rating"), "use quality: 0.8"),
 }
 RESERVED = frozenset({"admin", "ext_proc", "otel"})
 """Names of clusters in Envoy's own configuration; a target becomes a cluster of its name."""
@@ -41,6 +48,8 @@ RESERVED = frozenset({"admin", "ext_proc", "otel"})
 MAX_TOKENS = 100_000_000
 MAX_PRICE = 100_000.0
 MAX_HEADER_VALUE = 4096
+MAX_CONCURRENCY = 100_000
+MAX_PER_MINUTE = 1e12
 
 _DEPLOYMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 _GEMINI_NAME = re.compile(r"(?:tunedModels/)?[^/:]+\Z")
@@ -88,6 +97,10 @@ def _target(name: str, field: Field, providers: Mapping[str, Provider | None] | 
     most = _tokens(record.get("max_output_tokens"))
     headers = _headers(record.get("set_headers"), provider)
     envoy = read_envoy(record.get("envoy"))
+    concurrency = part.integer(1, MAX_CONCURRENCY, " of requests") if (part := record.get("concurrency")) else None
+    requests, tokens = (_per_minute(record.get(key)) for key in ("requests_per_minute", "tokens_per_minute"))
+    quality = _quality(record.get("quality"))
+    drained = part.boolean() if (part := record.get("drained")) else None
     packaged = provider_facts(provider, model, day) if provider and model else Known()
     window, most = window or packaged.context_window, most or packaged.max_output_tokens
     _check_window(record, window, most)
@@ -97,7 +110,22 @@ def _target(name: str, field: Field, providers: Mapping[str, Provider | None] | 
         capabilities.setdefault(LACKS[quirk], False)
     vendor = provider.kind.vendor_of(model)
     facts = Facts(model, vendor, max_output_tokens=most, context_window=window, quirks=provider.quirks, deployment=deployment)
-    target = Target(name, provider, model, facts, capabilities, price or packaged.price, headers, envoy, api or "")
+    target = Target(
+        name,
+        provider,
+        model,
+        facts,
+        capabilities,
+        price or packaged.price,
+        headers,
+        envoy,
+        api or "",
+        concurrency,
+        requests,
+        tokens,
+        quality,
+        bool(drained),
+    )
     if not target.upstreams:
         field.fail(f"the kind {provider.kind.name} serves no model {shown(model)}", "name the provider's model" if model == "*" else None)
         return None
@@ -200,6 +228,20 @@ def _price(field: Field | None) -> Price | None:
     if "input" not in amounts or "output" not in amounts:
         return None
     return Price(amounts["input"], amounts["output"], amounts.get("cache_read"), amounts.get("cache_write"))
+
+
+def _per_minute(field: Field | None) -> float | None:
+    value = field.number("a number above 0") if field else None
+    if field is not None and value is not None and not 0 < value <= MAX_PER_MINUTE:
+        field.fail(f"must be a number above 0, at most {MAX_PER_MINUTE:.0f}, is {value:g}", "drained: true gives it nothing" if value == 0 else None)
+    return value
+
+
+def _quality(field: Field | None) -> float | None:
+    value = field.number("a number from 0 to 1") if field else None
+    if field is not None and value is not None and not 0 <= value <= 1:
+        field.fail(f"must be a number from 0 to 1, is {value:g}")
+    return value
 
 
 def _tokens(field: Field | None) -> int | None:

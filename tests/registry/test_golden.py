@@ -13,7 +13,7 @@ KEY = "sk-proj-" + "Zk3v9QmWx81LpTn5RbYc7Ua2"
 
 BAD = f"""\
 version: "1"
-identity: {{tenant: {{header: x}}}}
+identity: {{tenant: {{header: x-llm-tenant}}}}
 provider: {{}}
 providers:
   Open AI: {{kind: openai, credential: {{env: OPENAI_API_KEY}}}}
@@ -76,18 +76,18 @@ models:
       - gpt-4o
       - {{broken: 0}}
       - [gpt-4o]
-    rank_by: latency
-    rules: []
+    rank_by: latncy
+    rules: [{{when: {{prompt_token: 5}}, prefer: [gpt-4]}}]
   "gpt-*": {{targets: []}}
   empty: {{}}
   nothing:
-limits: []
+limits: [{{for: {{user: "*"}}, rpm: 5}}]
 """
 
 EXPECTED = """\
 1: version: this program reads version 1 of the registry file
-2: identity: `identity` is not supported by this version yet
-3: provider: is not a known key; known here: version, providers, targets, defaults, models, passthrough
+2: identity.tenant.header: the header "x-llm-tenant" cannot be taken: it steers this server
+3: provider: is not a known key; known here: version, identity, providers, targets, defaults, models, tenants, limits, state, passthrough
 5: providers."Open AI": "Open AI" is no name for a provider: it must be 1 to 63 lower-case letters, digits, dots, dashes or underscores
 7: providers.openai.kind: no provider kind "opnai"
 8: providers.openai.api_key: is not a known key
@@ -97,7 +97,7 @@ EXPECTED = """\
 19: providers.pool.credentials.A.env: is not the name of an environment variable
 20: providers.pool.credentials.b: needs exactly one of `file`, `env`, `aws`, `google` and `entra`
 21: providers.pool.credentials.c.env: looks like a key
-22: providers.pool.credentials.d.file: is not the path of a file that Envoy could read
+22: providers.pool.credentials.d.file: is not the path of a file that could be read
 23: providers.pool.credentials.e.aws: the kind openai takes no such credential; these do: bedrock
 24: providers.nokey: has no credential, and generativelanguage.googleapis.com serves nobody without one
 25: providers.local: the kind openai-compatible needs `url`
@@ -144,12 +144,14 @@ EXPECTED = """\
 62: models.chat.targets[1]: the target "gpt-4o" is listed twice in this model, first in line 61
 63: models.chat.targets[2].broken: must be a weight above 0 and at most 1000000, is 0
 64: models.chat.targets[3]: must be a target, or a mapping from targets to weights, is a list
-65: models.chat.rank_by: ranking by latency is not supported by this version yet
-66: models.chat.rules: `rules` is not supported by this version yet
+65: models.chat.rank_by: must be order, cost, latency, bandit, or weights such as {latency: 2, cost: 1}, is "latncy"
+66: models.chat.rules[0].when.prompt_token: no signal "prompt_token"
+66: models.chat.rules[0].prefer[0]: no target named "gpt-4"
 67: models."gpt-*".targets: must be a list of targets, in the order of fallback, is an empty list
 68: models.empty: needs `targets`
 69: models.nothing: must be a mapping such as {targets: [gpt-4o]}, is empty
-70: limits: `limits` is not supported by this version yet
+70: limits[0].for.user: a limit for it needs to know a request's user, and `identity` does not say where it comes from
+70: limits[0].rpm: is not a known key
 """
 
 
@@ -187,6 +189,9 @@ def test_suggestions(refusal: RegistryError) -> None:
     assert hints["targets.broken.model"] == "quote it: '4.1'"
     assert hints["defaults.commit"] == 'did you mean "first_token"?'
     assert "use credential" in hints["providers.openai.api_key"]
+    assert hints["models.chat.rank_by"] == 'did you mean "latency"?'
+    assert hints["models.chat.rules[0].when.prompt_token"] == 'did you mean "prompt_tokens"?'
+    assert hints["limits[0].rpm"] == "use requests_per_minute"
 
 
 def test_columns_point_at_the_value(refusal: RegistryError) -> None:

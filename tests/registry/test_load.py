@@ -6,11 +6,11 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-import yaml
 
 from extproc.core.usage import Price
 from extproc.providers.kinds import KINDS, QUIRKS
 from extproc.registry.load import RegistryError, load_registry, parse_registry
+from extproc.registry.policy import Limit, Require
 from extproc.registry.types import Attempts, Commit, Credential, Passthrough, Rank, Timeouts
 
 ROOT = Path(__file__).parents[2]
@@ -162,19 +162,18 @@ def design() -> str:
     return next(b for b in re.findall(r"```yaml\n(.*?)```", DESIGN.read_text(), re.DOTALL) if b.startswith("version:"))
 
 
-def test_the_whole_design_says_what_is_not_supported_yet() -> None:
+def test_the_design_needs_its_money_budget_shared_and_the_newer_spelling() -> None:
     with pytest.raises(RegistryError) as caught:
         parse_registry(design().encode(), "design.yaml", DAY)
-    assert {p.path for p in caught.value.problems} == {"identity", "models.chat.rules", "models.eu-contracts.require", "limits"}
-    assert all(p.message.endswith("is not supported by this version yet") for p in caught.value.problems)
+    hints = {p.path: p.suggestion for p in caught.value.problems}
+    assert hints.keys() == {"limits[1].when_exceeded", "limits[1].usd_per_month"}
+    assert hints["limits[1].when_exceeded"] == "use instead: eu-contracts"
+    assert "scope: process" in (hints["limits[1].usd_per_month"] or "")
 
 
-def test_the_design_without_what_comes_later() -> None:
-    data = yaml.safe_load(design())
-    for key in ("identity", "limits"):
-        del data[key]
-    del data["models"]["chat"]["rules"], data["models"]["eu-contracts"]["require"]
-    registry = parse_registry(yaml.safe_dump(data, sort_keys=False).encode(), "design.yaml", DAY)
+def test_the_design() -> None:
+    text = design().replace("when_exceeded: {use_model: eu-contracts}", "instead: eu-contracts, scope: process")
+    registry = parse_registry(text.encode(), "design.yaml", DAY)
     assert list(registry.models) == ["chat", "eu-contracts", "gpt-*"]
     assert registry.targets["gpt-4o-mini"].clusters == ("gpt-4o-mini@a", "gpt-4o-mini@b")
     assert registry.resolve("claude-sonnet-4-5-20250929") is registry.models["chat"]
@@ -182,3 +181,10 @@ def test_the_design_without_what_comes_later() -> None:
     assert [u.base_path for u in registry.targets["gpt-4o-azure"].upstreams if u.dialect == "openai_chat"] == ["/openai/deployments/prod-4o"]
     assert registry.providers["bedrock-eu"].host == "bedrock-runtime.eu-central-1.amazonaws.com"
     assert registry.passthrough == (Passthrough("/v1/files/**", "openai-any@a"),)
+    assert [rule.name for rule in registry.models["chat"].rules] == ["short", "code", "digest", "premium"]
+    assert registry.models["eu-contracts"].require == Require(frozenset({"eu"}))
+    assert registry.identity.otherwise == {"tier": "standard"}
+    assert registry.limits == (
+        Limit("limits[0]:tenant=*", (("tenant", "*"),), requests_per_minute=600.0, tokens_per_minute=200000.0),
+        Limit("limits[1]:tenant=acme", (("tenant", "acme"),), usd_per_month=500.0, instead="eu-contracts", shared=False),
+    )
