@@ -61,6 +61,11 @@ class Prompt:
         return self._last_user
 
     @property
+    def first_user(self) -> str:
+        """Likewise of the first one: all turns of one conversation have the same."""
+        return next(filter(None, map(_said, self.users)), "")
+
+    @property
     def characters(self) -> Characters:
         """The kinds of characters in `texts`."""
         if self._characters is None:
