@@ -11,7 +11,7 @@ from extproc.registry.fields import Field, Record, seconds
 from extproc.registry.identity import Who
 from extproc.registry.names import MAX_NAME, safe_model_name
 from extproc.registry.policy import NO_REQUIRE, Require, Shadow
-from extproc.registry.problems import place, shown
+from extproc.registry.problems import place, shown, spelled
 from extproc.registry.ranking import KEYS as RANKING
 from extproc.registry.ranking import Ranking, check_quality, read_ranking, settled, within
 from extproc.registry.requirements import narrowed, none_left, read_require, unmet
@@ -174,7 +174,7 @@ def _shadow(field: Field | None, require: Require, targets: MappingOf[str, Targe
         if name not in targets:
             part.fail(f"no target named {shown(name)}", part.problems.did_you_mean(name, targets))
         elif target is not None and (why := unmet(require, target)):
-            part.fail(f"what is sent there is the same request, and the model's require does not allow {name}: {why}")
+            part.fail(f"what is sent there is the same request, and the model's require does not allow {spelled([name])}: {why}")
     return Shadow(name, value) if name is not None and value is not None else None
 
 

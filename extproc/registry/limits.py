@@ -12,7 +12,7 @@ from extproc.registry.fields import Field, Record
 from extproc.registry.identity import MAX_VALUE, Who
 from extproc.registry.names import safe_model_name
 from extproc.registry.policy import Limit, matches
-from extproc.registry.problems import looks_secret, shown
+from extproc.registry.problems import looks_secret, shown, spelled
 from extproc.registry.ranking import within
 from extproc.registry.types import Model
 from extproc.registry.yaml_marks import Mapping as MappingNode
@@ -104,7 +104,7 @@ def _by(field: Field | None, models: Mapping[str, Model] | None, who: Who) -> tu
 def _unknown_model(field: Field, name: str, models: Mapping[str, Model]) -> None:
     owner = next((m.name for m in models.values() if name in m.aliases), None)
     if owner is not None:
-        field.fail(f"{shown(name)} is an alias", f"write the model: {owner}")
+        field.fail(f"{shown(name)} is an alias", f"write the model: {spelled([owner])}")
     elif name.endswith("*"):
         field.fail(f"{shown(name)} matches no model")
     else:

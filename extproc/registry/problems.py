@@ -55,6 +55,11 @@ def shown(text: str) -> str:
     return '"' + "".join(c if c.isprintable() else "�" for c in cut) + '"'
 
 
+def spelled(names: Iterable[str]) -> str:
+    """Names without quotes for a message, in order and with commas; never a key."""
+    return ", ".join(sorted("(not shown)" if looks_secret(n) else n for n in names))
+
+
 def place(line: int) -> str:
     """Where something else stands, for a message."""
     return "a change of the admin API" if line == CHANGED else f"line {line}"

@@ -8,6 +8,7 @@ from extproc.registry.endpoints import read_regions
 from extproc.registry.fields import Field
 from extproc.registry.offers import MAX_PRICE
 from extproc.registry.policy import NO_REQUIRE, Require
+from extproc.registry.problems import spelled
 from extproc.registry.promises import read_promises
 from extproc.registry.types import Provider, Target
 
@@ -37,9 +38,9 @@ def read_require(field: Field | None, providers: Mapping[str, Provider | None] |
     known = {word for p in (providers or {}).values() if p for word in p.data_policy}
     if part is not None and providers is not None and all(providers.values()):
         for word in sorted(promises - known):
-            said = f"; they promise: {', '.join(sorted(known))}" if known else ""
-            guess = field.problems.did_you_mean(word, known) or f"write data_policy: [{word}] at those that do"
-            part.fail(f"no provider of this file promises {word}{said}", guess)
+            said = f"; they promise: {spelled(known)}" if known else ""
+            guess = field.problems.did_you_mean(word, known) or f"write data_policy: [{spelled([word])}] at those that do"
+            part.fail(f"no provider of this file promises {spelled([word])}{said}", guess)
         promises &= known
     return Require(read_regions(record.get("data_stays_in")), promises, _ceiling(record.get("usd_per_million_tokens")))
 
@@ -67,7 +68,7 @@ def narrowed(outer: Require, own: Require, where: Field | None) -> Require:
     stays = outer.data_stays_in & own.data_stays_in if outer.data_stays_in and own.data_stays_in else outer.data_stays_in or own.data_stays_in
     if not stays and own.data_stays_in and where is not None:
         where.fail(
-            f"[{_listed(own.data_stays_in)}] excludes [{_listed(outer.data_stays_in)}], where defaults require data to stay: both hold here",
+            f"[{spelled(own.data_stays_in)}] excludes [{spelled(outer.data_stays_in)}], where defaults require data to stay: both hold here",
             "a model's require adds to the defaults', it cannot widen it; require less there, and more in the other models",
         )
         stays = own.data_stays_in
@@ -84,12 +85,12 @@ def unmet(require: Require, target: Target) -> str:
     `model: "*"`, which depends on the request."""
     provider = target.provider
     if require.data_stays_in and not provider.data_stays_in:
-        return f"its provider {provider.name} does not say where data stays"
+        return f"its provider {spelled([provider.name])} does not say where data stays"
     if not provider.data_stays_in <= (require.data_stays_in or provider.data_stays_in):
-        return f"its data may be in {_listed(provider.data_stays_in)}"
+        return f"its data may be in {spelled(provider.data_stays_in)}"
     missing = require.data_policy - provider.data_policy
     if missing:
-        return f"its provider {provider.name} does not promise {_listed(missing)}"
+        return f"its provider {spelled([provider.name])} does not promise {spelled(missing)}"
     price = target.price
     if price is None:
         return "its price is not known" if require.usd_per_million_tokens != (None, None) and target.model != "*" else ""
@@ -106,10 +107,6 @@ def none_left(require: Require, targets: Iterable[Target]) -> str:
         why = unmet(require, target)
         if not why:
             return ""
-        reasons.append(f"{target.name}: {why}")
+        reasons.append(f"{spelled([target.name])}: {why}")
     more = len(reasons) - MOST_LISTED
     return "; ".join(reasons[:MOST_LISTED]) + (f"; and {more} more" if more > 0 else "")
-
-
-def _listed(words: Iterable[str]) -> str:
-    return ", ".join(sorted(words))

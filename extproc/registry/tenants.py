@@ -8,7 +8,7 @@ from extproc.registry.fields import Field
 from extproc.registry.identity import MAX_VALUE, Who
 from extproc.registry.names import ModelNames, safe_model_name
 from extproc.registry.policy import ANYBODY, Access, Tenant
-from extproc.registry.problems import shown
+from extproc.registry.problems import shown, spelled
 from extproc.registry.requirements import none_left, read_require
 from extproc.registry.types import Model, Provider, Target
 
@@ -105,7 +105,7 @@ def _check_known(item: Field, name: str, what: str, known: list[str], names: Mod
     example = stem if stem == name else stem + "x"
     meant = names.find(example) if names is not None and safe_model_name(example) else None
     if meant is not None and stem == name and name in meant.aliases:
-        item.fail(f"{shown(name)} is an alias", f"write the model: {meant.name}")
+        item.fail(f"{shown(name)} is an alias", f"write the model: {spelled([meant.name])}")
     elif meant is None and stem != name:
         item.fail(f"{shown(name)} matches no {what}")
     elif meant is None:
