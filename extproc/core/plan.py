@@ -17,6 +17,8 @@ from extproc.core.errors import ApiError, ErrorKind
 
 NAMESPACE = "envoy.llm"
 ATTEMPTS_NAMESPACE = "envoy.llm.attempts"
+USAGE_NAMESPACE = "envoy.llm.usage"
+"""What an answer took, for other filters: see `stages.usage_metadata`."""
 
 
 @dataclass(slots=True)
@@ -83,7 +85,7 @@ class AttemptNote:
     """What one attempt tells the return stage, under the key `a<n>` of `envoy.llm.attempts`. Written when it starts and when it is judged.
 
     `verdict` "" means that nothing was judged: Envoy ended the attempt itself (reset, no connection, time-out) or it is under way.
-    `started` and `ended` are Unix times.
+    `started` and `ended` are Unix times, `first` is that of the first content of a stream that is held until it is whole (else it is `ended`).
     """
 
     n: int
@@ -100,6 +102,7 @@ class AttemptNote:
     action: str = ""
     cool_down: float = 0.0
     losses: list[str] = field(default_factory=list)
+    first: float = 0.0
 
     MESSAGE_LIMIT: ClassVar[int] = 400
     """Characters of an error message that travel: metadata is repeated in every message of the request."""

@@ -151,6 +151,9 @@ def _continue(action: Continue) -> pb.ProcessingResponse:
     response = pb.ProcessingResponse()
     slot = getattr(response, _SLOT[action.kind])
     slot.SetInParent()
+    if action.metadata:
+        for space, values in action.metadata.items():
+            _to_struct(response.dynamic_metadata.fields[space].struct_value, values)
     if action.kind in (Kind.REQUEST_TRAILERS, Kind.RESPONSE_TRAILERS):
         return response
     common = slot.response
@@ -162,9 +165,6 @@ def _continue(action: Continue) -> pb.ProcessingResponse:
     if action.replace:
         common.status = pb.CommonResponse.CONTINUE_AND_REPLACE
     common.clear_route_cache = action.clear_route_cache
-    if action.metadata:
-        for space, values in action.metadata.items():
-            _to_struct(response.dynamic_metadata.fields[space].struct_value, values)
     if action.mode is not None:
         mode = response.mode_override
         mode.response_body_mode = _MODES[action.mode]

@@ -25,14 +25,14 @@ SOCKET_NAME_LIMIT = 107
 
 _SECTIONS: dict[str, tuple[str, ...] | None] = {
     "bootstrap": None,
-    "listener": ("listener", "http_connection_manager"),
+    "listener": ("listener", "http_connection_manager", "http_filters"),
     "routes": ("virtual_host", "both", "stream", "whole"),
     "cluster": None,
     "ext_proc": ("cluster", "route", "attempt"),
 }
 """The members that each file has; None: the file is one message of Envoy's."""
 _CAMEL = re.compile(r"[a-z0-9]+(?:[A-Z][a-z0-9]*)+")
-_FREE_FORM = frozenset({"json_format", "filter_metadata", "metadata", "environment", "values", "layers", "custom_tags"})
+_FREE_FORM = frozenset({"http_filters", "json_format", "filter_metadata", "metadata", "environment", "values", "layers", "custom_tags"})
 """Members whose keys are the author's own words."""
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from extproc.envoyconfig import wire
 from extproc.envoyconfig.check_routes import DEFAULT_IDLE, refused, silence, too_small
 from extproc.envoyconfig.clusters import RESERVED
+from extproc.envoyconfig.filters import RESERVED_FILTERS
 from extproc.envoyconfig.layers import Block, member, seconds
 from extproc.envoyconfig.options import Options
 from extproc.envoyconfig.problem import Problem
@@ -26,7 +30,8 @@ _LISTENER_REFUSED = {
     ),
 }
 _MANAGER_REFUSED = {
-    **dict.fromkeys(("http_filters", "rds", "route_config", "scoped_routes"), _OURS),
+    **dict.fromkeys(("rds", "route_config", "scoped_routes"), _OURS),
+    "http_filters": "is set by extproc; filters of yours stand in `http_filters` of this file, `before` or `after` ours",
     "upgrade_configs": "upgrades are not served",
 }
 _TRACING_REFUSED = {
@@ -60,7 +65,7 @@ def check_listener(registry: Registry, sources: Sources, options: Options) -> li
     size = member(listener.data, ("per_connection_buffer_limit_bytes",))
     if size is not None and not (isinstance(size, int) and size >= options.buffer_bytes):
         problems.append(listener.problem(("per_connection_buffer_limit_bytes",), too_small(options)))
-    problems += _replies(manager)
+    problems += _replies(manager) + _filters(Block.of(sources.listener, "http_filters"))
     quiet = max(silence(sources).values())
     written = member(manager.data, ("stream_idle_timeout",))
     idle = DEFAULT_IDLE if written is None else seconds(written)
@@ -74,6 +79,28 @@ def check_listener(registry: Registry, sources: Sources, options: Options) -> li
     path = ("common_http_protocol_options", "max_stream_duration")
     if seconds(member(manager.data, path)):
         problems.append(manager.problem(path, "would cut streams that flow; the registry's `deadline` bounds a chain"))
+    return problems
+
+
+def _filters(block: Block) -> list[Problem]:
+    """The operator's own filters."""
+    problems = []
+    names: list[Any] = list(RESERVED_FILTERS)
+    for where, written in (block.data or {}).items():
+        if where not in ("before", "after"):
+            problems.append(block.problem((where,), "is not known here; filters stand `before` or `after` ours"))
+        elif written is not None and not isinstance(written, list):
+            problems.append(block.problem((where,), "must be a list of filters"))
+        for index, entry in enumerate(written if where in ("before", "after") and isinstance(written, list) else []):
+            name = member(entry, ("name",))
+            kind = member(entry, ("typed_config", wire.TYPE))
+            if not isinstance(name, str) or not isinstance(kind, str):
+                problems.append(block.problem((where, index), "must have a name and a typed_config with its @type"))
+            elif name in names:
+                problems.append(block.problem((where, index, "name"), f"{name} is there already"))
+            elif kind == wire.ROUTER:
+                problems.append(block.problem((where, index), "the router is the last filter, and set by extproc"))
+            names.append(name)
     return problems
 
 

@@ -2,8 +2,9 @@
 
 What adds a provider's key to a request is in `authorisation`.
 
-Nothing here is open to the YAML files but the time limits. The modes of the attempt filter are the ones that Envoy survives: a request body
-in a streaming mode, or an answer beyond the buffers, in an upstream ext_proc filter ends the process.
+Nothing here is open to the YAML files but the time limits, and what stands before and after the route filter. The modes of the attempt filter
+are the ones that Envoy survives: a request body in a streaming mode, or an answer beyond the buffers, in an upstream ext_proc filter ends the
+process.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from extproc.core.plan import ATTEMPTS_NAMESPACE, NAMESPACE
+from extproc.core.plan import ATTEMPTS_NAMESPACE, NAMESPACE, USAGE_NAMESPACE
 from extproc.envoyconfig import headers, wire
 
 EXT_PROC_CLUSTER = "ext_proc"
@@ -20,15 +21,27 @@ ATTEMPT_FILTER = "ext_proc.attempt"
 PROVIDER = "envoy.llm.provider"
 """Cluster metadata: which target, provider and dialect a cluster is."""
 
+RESERVED_FILTERS = ("edge", "body_size_limit", ROUTE_FILTER, "envoy.filters.http.router")
+"""Names of the listener's filters that are ours."""
 _MUTATION_RULES = {"allow_all_routing": True, "allow_envoy": True}
 
 
-def route_chain(limits: dict[str, Any], max_body_bytes: int, believed: Iterable[str] = headers.CLIENT_CONTROLS) -> list[dict[str, Any]]:
-    """Downstream: what the application may not say goes, the ext_proc server reads the request and later sees the answer, the router sends."""
+def route_chain(
+    limits: dict[str, Any],
+    max_body_bytes: int,
+    believed: Iterable[str] = headers.CLIENT_CONTROLS,
+    before: Iterable[dict[str, Any]] = (),
+    after: Iterable[dict[str, Any]] = (),
+) -> list[dict[str, Any]]:
+    """Downstream: what the application may not say goes, the ext_proc server reads the request and later sees the answer, the router sends.
+
+    `before` and `after` are the operator's own filters. Those after see a request when it is planned: its metadata is there, its body is the
+    client's."""
     return [
         _edge(believed),
         # 413 above it. The buffers are larger: they hold answers, too.
         wire.named("body_size_limit", wire.BODY_SIZE_LIMIT, {"max_request_bytes": max_body_bytes}),
+        *before,
         _for_requests(
             ROUTE_FILTER,
             {
@@ -50,9 +63,13 @@ def route_chain(limits: dict[str, Any], max_body_bytes: int, believed: Iterable[
                     "response_trailer_mode": "SKIP",
                 },
                 "response_attributes": ["xds.cluster_name", "upstream.request_attempt_count"],
-                "metadata_options": {"receiving_namespaces": {"untyped": [NAMESPACE]}, "forwarding_namespaces": {"untyped": [ATTEMPTS_NAMESPACE]}},
+                "metadata_options": {
+                    "receiving_namespaces": {"untyped": [NAMESPACE, USAGE_NAMESPACE]},
+                    "forwarding_namespaces": {"untyped": [ATTEMPTS_NAMESPACE]},
+                },
             },
         ),
+        *after,
         _router(),
     ]
 

@@ -22,10 +22,11 @@ _FILE_LOGGERS = ("envoy.access_loggers.file",)
 def listener(options: Options, sources: Sources) -> dict[str, Any]:
     """Static: a listener that changes cuts the streams under way."""
     data = sources.listener.data
+    own = data.get("http_filters") or {}
     ours: dict[str, Any] = {
         "address": {"socket_address": {"address": options.address, "port_value": options.port}},
         "filter_chains": [
-            {"filters": [wire.named("envoy.filters.network.http_connection_manager", wire.HTTP_CONNECTION_MANAGER, _manager(options, sources))]}
+            {"filters": [wire.named("envoy.filters.network.http_connection_manager", wire.HTTP_CONNECTION_MANAGER, _manager(options, sources, own))]}
         ],
     }
     if options.listen_socket is not None:
@@ -38,7 +39,7 @@ def shadow_listener(options: Options, sources: Sources) -> dict[str, Any]:
 
     Filters that an SRE puts in front are not there: these requests have passed them once, and their credentials are gone.
     """
-    manager = _manager(options, sources, SHADOW)
+    manager = _manager(options, sources, {}, SHADOW)
     return {
         "name": "shadow",
         "per_connection_buffer_limit_bytes": options.buffer_bytes,
@@ -47,7 +48,8 @@ def shadow_listener(options: Options, sources: Sources) -> dict[str, Any]:
     }
 
 
-def _manager(options: Options, sources: Sources, believed: tuple[str, ...] = CLIENT_CONTROLS) -> dict[str, Any]:
+def _manager(options: Options, sources: Sources, own: dict[str, Any], believed: tuple[str, ...] = CLIENT_CONTROLS) -> dict[str, Any]:
+    """`own` are the operator's filters: `before` and `after` ours."""
     data = merge({"stat_prefix": LISTENER}, sources.listener.data.get("http_connection_manager") or {})
     tracing = data.pop("tracing", {})
     if options.otlp is not None:
@@ -55,7 +57,9 @@ def _manager(options: Options, sources: Sources, believed: tuple[str, ...] = CLI
     data["access_log"] = _access_log(data.get("access_log") or [], options)
     local = data.get("local_reply_config") or {}
     data["local_reply_config"] = {**local, "mappers": replies.mappers(local.get("mappers") or [], options.max_body_bytes)}
-    data["http_filters"] = filters.route_chain(dict(sources.ext_proc.data.get("route") or {}), options.max_body_bytes, believed)
+    limits = dict(sources.ext_proc.data.get("route") or {})
+    before, after = own.get("before") or [], own.get("after") or []
+    data["http_filters"] = filters.route_chain(limits, options.max_body_bytes, believed, before, after)
     # Without a chain of its own a refused upgrade would be shown to the ext_proc server, as an answer to a request that it never saw.
     data["upgrade_configs"] = [{"upgrade_type": UPGRADE, "filters": filters.upgrade_chain()}]
     rds = posixpath.join(options.out_dir, "rds.yaml")

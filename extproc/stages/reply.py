@@ -10,22 +10,23 @@ failure that the SDK sees, never as a finish.
 
 from __future__ import annotations
 
+from typing import Any
+
 from extproc.core.dialect import Dialect, Reply
 from extproc.core.errors import STATUS, ApiError, ErrorKind, UpstreamFormatError, kind_of_status
 from extproc.core.exchange import Abort, Action, Arm, BodyEvent, Continue, Finish, HeadersEvent, Kind, Mode, State, Tick
 from extproc.core.headers import RESPONSE_REMOVED, is_stream, media_type
 from extproc.core.operation import ANY_MEDIA, Operation
 from extproc.core.plan import AttemptNote, attempt_notes
-from extproc.core.verdict import Action as Verdict
 from extproc.core.verdict import about_request
 from extproc.registry.types import Target
-from extproc.routing.health import Out
-from extproc.stages import answers
+from extproc.stages import answers, learn
 from extproc.stages.content_encoding import encodings, unpacker
 from extproc.stages.pipes import Prepared, Seen, TranslatedStream, Unread, WatchedBody, WatchedStream, translate_whole
 from extproc.stages.rename import MEMBERS, Renamer
 from extproc.stages.request import DEADLINE, STALL, RequestExchange
 from extproc.stages.upstream import via_of
+from extproc.stages.usage_metadata import usage_metadata
 from extproc.telemetry.record import Outcome
 
 _KINDS = {kind.value: kind for kind in ErrorKind}
@@ -43,6 +44,7 @@ class ReplyStage(RequestExchange):
     def on_response_headers(self, event: HeadersEvent) -> list[Action]:
         self.notes = attempt_notes(event.metadata)
         answers.settle(self.notes, self.per_try, self.services.wall())
+        learn.heard(self, event.headers.get("x-llm-local", ""))
         if self.here is not None:
             # an answer has begun: no further attempt will need the body
             self.here.body = None
@@ -55,7 +57,6 @@ class ReplyStage(RequestExchange):
         if self.winner is None or note is None:
             error = ApiError(ErrorKind.INTERNAL, "the answer came from a cluster that no target of the registry has")
             return self._instead(error, Outcome.INTERNAL_ERROR)
-        self._share_health()
         self.record.losses = list(note.losses)
         status = int(event.headers.get(":status", "0") or 0)
         if self.client.operation is Operation.PASSTHROUGH:
@@ -139,6 +140,9 @@ class ReplyStage(RequestExchange):
         if record.ttft_ms is None and seen.content:
             record.ttft_ms = self.elapsed_ms()
         answer = Continue(Kind.RESPONSE_BODY, body=None if out is event.body else out)
+        if event.end or seen.ended:
+            # many clients leave with the last event, before the end of the body
+            answer.metadata = self._took(seen)
         if not event.end and seen.error is None:
             return [answer]
         if event.end:
@@ -173,7 +177,7 @@ class ReplyStage(RequestExchange):
         headers = [("content-length", str(len(body))), *self.exposed()]
         if content_type:
             headers.append(("content-type", content_type))
-        return [Continue(Kind.RESPONSE_BODY, set=headers, body=body)]
+        return [Continue(Kind.RESPONSE_BODY, set=headers, body=body, metadata=self._took(seen))]
 
     def on_final_headers(self, event: HeadersEvent) -> list[Action]:
         """Headers after our own answer: Envoy shows the client's filters even what this filter said itself."""
@@ -193,7 +197,9 @@ class ReplyStage(RequestExchange):
         self.saw(pipe.seen)
         self.end(Outcome.OK if pipe.seen.error is None else Outcome.CUT, record.status, pipe.seen.error)
         # what would still have to be said has no place in front of trailers
-        return [Arm(STALL, None), Abort("the provider's answer ended before it was complete") if left else Continue(Kind.RESPONSE_TRAILERS)]
+        if left:
+            return [Arm(STALL, None), Abort("the provider's answer ended before it was complete")]
+        return [Arm(STALL, None), Continue(Kind.RESPONSE_TRAILERS, metadata=self._took(pipe.seen))]
 
     def on_stall(self, event: Tick) -> list[Action]:  # noqa: ARG002
         """The provider has gone silent in a flowing answer. Nothing can be added between two pieces, so the client's stream is broken off."""
@@ -289,6 +295,12 @@ class ReplyStage(RequestExchange):
         assert via is not None
         return self.services.dialects[via.dialect]
 
+    def _took(self, seen: Seen) -> dict[str, dict[str, Any]] | None:
+        """What the answer took, for the filters around us. Counting tokens takes none."""
+        if self.winner is None or self.client.operation is Operation.COUNT_TOKENS:
+            return None
+        return usage_metadata(seen.usage, self.cost(seen.usage), self.winner.name, self.record.model)
+
     def _reply(self) -> Reply:
         form = self.plan.form if self.plan is not None else ""
         wishes = self.wishes
@@ -304,13 +316,6 @@ class ReplyStage(RequestExchange):
             wishes.echo,
             wishes.tool_names,
         )
-
-    def _share_health(self) -> None:
-        """What attempts in other processes learned about their targets."""
-        for note in self.notes:
-            if note.cool_down > 0:
-                why = Out.of(note.action == Verdict.KEY.value, note.action == Verdict.WAIT.value)
-                self.services.health.cool_down(note.cluster, note.cool_down - (self.services.wall() - note.ended), why)
 
 
 def _local_error(status: int, details: str) -> ApiError:

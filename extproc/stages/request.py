@@ -10,12 +10,12 @@ from extproc.core.exchange import Exchange
 from extproc.core.ir import JSON, Loss, Response
 from extproc.core.operation import Operation
 from extproc.core.plan import AttemptNote, Plan
-from extproc.core.usage import cost_usd
+from extproc.core.usage import Usage, cost_usd
 from extproc.registry.policy import Signals
 from extproc.registry.types import Registry, Target
 from extproc.routing.decision import Decision
 from extproc.routing.limits import Admitted
-from extproc.stages import operations
+from extproc.stages import learn, operations
 from extproc.stages.content_encoding import Unpacker
 from extproc.stages.pipes import Pipe, Seen
 from extproc.stages.rename import Renamer
@@ -31,7 +31,7 @@ class RequestExchange(Exchange):
     """`record` fills up on the way and is complete when the call has ended; `span` is the chat span's handle for telemetry.
 
     `client` is the caller's dialect, `notes` the attempts as far as they are known, `winner` the target that answered, `per_try` the seconds that one
-    silent attempt may take, `unpack` and `renamer` what must happen to the answer's bytes, `here` the shortcut for attempts in this process.
+    silent attempt may take, `in_doubt` that only Envoy's access log can tell who broke the answer off, `unpack` and `renamer` what must happen to the answer's bytes, `here` the shortcut for attempts in this process.
     `collect`: telemetry wants `input_messages` and `answer`. `decision` and `admitted` are None for a request that no model serves (our own answers,
     what is passed on); `signals` stay until the end for what it teaches.
     """
@@ -43,6 +43,7 @@ class RequestExchange(Exchange):
         "collect",
         "decision",
         "here",
+        "in_doubt",
         "input_messages",
         "last_piece",
         "notes",
@@ -78,6 +79,7 @@ class RequestExchange(Exchange):
         self.unpack: Unpacker | None = None
         self.renamer: Renamer | None = None
         self.here: UnderWay | None = None
+        self.in_doubt = False
         self.per_try = 0.0
         self.plan: Plan | None = None
         self.decision: Decision | None = None
@@ -133,17 +135,26 @@ class RequestExchange(Exchange):
         if error is not None:
             record.error_type = error.kind.value
         record.attempts = [self._attempt(note) for note in self.notes]
-        winner = self.winner
-        if winner is None:
-            return
+        if self.winner is not None:
+            self._served(self.winner)
+        learn.over(self)
+
+    def _served(self, winner: Target) -> None:
+        record = self.record
         record.target, record.target_model = winner.name, self.asked_model()
         record.provider = winner.provider.kind.otel_name
         via = via_of(winner, self.client)
         record.upstream_dialect = via.name if via is not None else ""
         record.server_address, record.server_port = winner.provider.host, winner.provider.port
-        price = self.services.facts(winner, record.target_model)[1]
-        if record.usage is not None and price is not None and self.client.operation is not Operation.COUNT_TOKENS:
-            record.cost_usd = cost_usd(record.usage, price)
+        record.cost_usd = self.cost(record.usage)
+
+    def cost(self, usage: Usage | None) -> float | None:
+        """US dollars that the winner's answer cost; None where nobody knows, or counts tokens only."""
+        winner = self.winner
+        if winner is None or usage is None or self.client.operation is Operation.COUNT_TOKENS:
+            return None
+        price = self.services.facts(winner, self.asked_model())[1]
+        return None if price is None else cost_usd(usage, price)
 
     def _attempt(self, note: AttemptNote) -> AttemptRecord:
         target = self.registry.cluster_target(note.cluster)

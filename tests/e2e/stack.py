@@ -28,6 +28,7 @@ from extproc.edge.books import Books
 from extproc.edge.envoy_admin import EnvoyAdmin
 from extproc.edge.server import Server
 from extproc.envoyconfig.options import MIB, Otlp
+from extproc.envoyconfig.sources import Sources
 from extproc.registry.load import parse_registry
 from extproc.registry.types import Registry
 from extproc.routing.health import Health
@@ -203,9 +204,10 @@ def running_stack(
     max_body: int = 64 * MIB,
     options: Options | None = None,
     files: Mapping[str, str] | None = None,
+    sources: Sources | None = None,
 ) -> Iterator[Stack]:
     """Everything up, and down again. `registry_text` makes the registry from the simulators and the directory with the key files. `files` are those
-    that hold more than the bare key, by provider."""
+    that hold more than the bare key, by provider. `sources`: other YAML files than the defaults."""
     thread = LoopThread()
     lines, spans = Lines(), Spans()
     seen: list[tuple[str, str]] = []
@@ -250,6 +252,7 @@ def running_stack(
         envoy = stack.enter_context(
             running_envoy(
                 registry,
+                sources=sources,
                 directory=directory,
                 max_body_bytes=max_body,
                 otlp=Otlp(f"http://127.0.0.1:{port}/v1/traces"),

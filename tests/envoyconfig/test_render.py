@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from extproc.envoyconfig import wire
+from extproc.envoyconfig.check import check
 from extproc.envoyconfig.clusters import secret_file
 from extproc.envoyconfig.layers import walk
 from extproc.envoyconfig.options import MIB, Options, Otlp
@@ -196,6 +197,15 @@ def test_routes() -> None:
     }
 
 
+def test_filters_of_the_operator_stand_around_the_ext_proc_server() -> None:
+    own = {"before": [wire.named("jwt", wire.HEADER_MUTATION)], "after": [wire.named("limit", wire.HEADER_MUTATION)]}
+    sources = edited("listener", ("http_filters",), own)
+    assert check(registry(target("a", provider("p"))), sources, Options("/out", "/run")) == []
+    files = rendered(sources=sources)
+    names = [f["name"] for f in manager(files)["http_filters"]]
+    assert names == ["edge", "body_size_limit", "jwt", "ext_proc.route", "limit", "envoy.filters.http.router"]
+
+
 def test_the_route_chain() -> None:
     chain = {f["name"]: f["typed_config"] for f in manager(rendered())["http_filters"]}
     assert list(chain) == ["edge", "body_size_limit", "ext_proc.route", "envoy.filters.http.router"]
@@ -204,7 +214,7 @@ def test_the_route_chain() -> None:
     assert route["allow_mode_override"] is True
     assert route["failure_mode_allow"] is False
     assert route["metadata_options"] == {
-        "receiving_namespaces": {"untyped": ["envoy.llm"]},
+        "receiving_namespaces": {"untyped": ["envoy.llm", "envoy.llm.usage"]},
         "forwarding_namespaces": {"untyped": ["envoy.llm.attempts"]},
     }
     assert route["grpc_service"]["initial_metadata"] == [{"key": "x-stage", "value": "route"}]
