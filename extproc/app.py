@@ -13,27 +13,24 @@ import secrets
 import signal
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 from extproc import __version__
+from extproc.admin.files import StateFiles
+from extproc.admin.live import LiveRegistry
 from extproc.core.dialect import Facts
 from extproc.core.usage import Price
 from extproc.dialects.catalog import DIALECTS
 from extproc.edge.books import Books
 from extproc.edge.envoy_admin import EnvoyAdmin
-from extproc.edge.reload import POLL, Reloader, Write
+from extproc.edge.envoy_files import RenderedFiles
+from extproc.edge.reload import Reloader
 from extproc.edge.server import Server
-from extproc.envoyconfig.check import check
 from extproc.envoyconfig.options import Options as EnvoyOptions
-from extproc.envoyconfig.render import render
-from extproc.envoyconfig.sources import SourceError, load_sources
-from extproc.envoyconfig.validate import validate_with_envoy
-from extproc.envoyconfig.write import write
 from extproc.registry.facts import facts_for
-from extproc.registry.load import load_registry
-from extproc.registry.types import Registry, Target
+from extproc.registry.types import Target
 from extproc.routing.health import Health
 from extproc.stages.services import Options, Services, Snapshots
 from extproc.telemetry.console import ConsoleTree, wants_colour
@@ -75,7 +72,7 @@ class FactsCache:
 class ServeOptions:
     """`socket` is where Envoy connects. `admin_socket` None: Envoy's health is not read. `envoy`: where and how to write Envoy's files when
     the registry changes; None leaves them to somebody else. `envoy_binary` None: files are written without Envoy's own validation.
-    `grace` is the seconds that a shutdown waits for translated streams."""
+    `grace` is the seconds that a shutdown waits for translated streams. `state_dir` None: `state` beside `socket`."""
 
     registry: Path
     socket: str
@@ -92,45 +89,17 @@ class ServeOptions:
     grace: float = 30.0
     trace_console: bool = False
     log_level: int = logging.INFO
-
-
-def envoy_writer(options: EnvoyOptions, envoy_dir: Path | None, binary: Path | None, worker: int = 0) -> Write:
-    """Renders, checks, validates and writes Envoy's files for a registry; the function returns why not, or None.
-
-    Of several workers all come to the same verdict, and the first writes.
-    """
-
-    def work(registry: Registry) -> str | None:
-        try:
-            sources = load_sources(envoy_dir)
-        except SourceError as error:
-            return str(error)
-        problems = check(registry, sources, options)
-        if problems:
-            return "\n".join(str(p) for p in problems)
-        out = Path(options.out_dir)
-        if binary is not None:
-            trial = out / f"trial-{worker}"
-            # rendered for where it lies: a new provider's secret is not in `out` yet
-            write(render(registry, replace(options, out_dir=str(trial)), sources), trial)
-            refusal = validate_with_envoy(binary, trial)
-            if refusal is not None:
-                return f"envoy refuses the rendered configuration: {refusal}"
-        if worker == 0:
-            write(render(registry, options, sources), out)
-        return None
-
-    async def run(registry: Registry) -> str | None:
-        return await asyncio.to_thread(work, registry)
-
-    return run
+    state_dir: Path | None = None
 
 
 async def serve(options: ServeOptions) -> None:
-    """Until SIGTERM or SIGINT. Raises `RegistryError` if the registry cannot be loaded at start, `TelemetryConfigError` for a bad OTEL_*."""
+    """Until SIGTERM or SIGINT. Raises `RegistryError` if the registry cannot be loaded at start and none could before, `TelemetryConfigError` for a
+    bad OTEL_*."""
     sink = LineSink(sys.stdout.fileno())
     setup_process_log(sink, terminal=sys.stdout.isatty(), level=options.log_level)
-    registry = load_registry(options.registry)
+    state_dir = options.state_dir or Path(options.socket).parent / "state"
+    live = LiveRegistry(options.registry, StateFiles(state_dir), time.time, worker=options.worker, workers=options.workers)
+    registry = live.open()
     console = [ConsoleTree(sys.stderr.write, colour=wants_colour(sys.stderr))] if options.trace_console else []
     tracing = tracing_from_environment(version=__version__, processors=console)
     books = Books(tracing, sink.write)
@@ -160,7 +129,8 @@ async def serve(options: ServeOptions) -> None:
         if options.admin_socket is not None:
             admin = EnvoyAdmin(options.admin_socket, services.health, lambda: server.active > 0)
             background.append(asyncio.create_task(admin.run()))
-        background.append(asyncio.create_task(_reloader(options, services, admin).run()))
+        live.attach(_reloader(options, services, admin))
+        background.append(asyncio.create_task(live.run()))
         await server.start()
         log.info("serving", extra={"socket": options.socket, "registry": registry.digest, "models": len(registry.models), "version": __version__})
         await stop.wait()
@@ -175,16 +145,8 @@ def _reloader(options: ServeOptions, services: Services, admin: EnvoyAdmin | Non
             return None
         return services.health.active
 
-    write_files = envoy_writer(options.envoy, options.envoy_dir, options.envoy_binary, options.worker) if options.envoy is not None else None
-    return Reloader(
-        options.registry,
-        services.snapshots,
-        write_files,
-        active,
-        settle=5.0,
-        count_updates=admin.cluster_updates if admin else None,
-        others=2 * POLL if options.workers > 1 else 0.0,
-    )
+    files = RenderedFiles(options.envoy, options.envoy_dir, options.envoy_binary, options.worker) if options.envoy is not None else None
+    return Reloader(services.snapshots, files, active, settle=5.0, count_updates=admin.cluster_updates if admin else None)
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:

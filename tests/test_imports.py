@@ -21,6 +21,7 @@ ALLOWED: dict[str, set[str]] = {
     "tokens": {"core", "registry", "tokens"},
     "simulator": {"simulator"},
     "edge": {"core", "edge", "registry", "routing", "stages", "telemetry", "envoyconfig", "dialects", "providers"},
+    "admin": {"admin", "core", "edge", "registry", "routing", "stages", "telemetry", "envoyconfig", "dialects", "providers"},
 }
 """A layer and the layers that it may import. `commands`, `app` and `__main__` are the top: they may import anything, nobody imports them."""
 

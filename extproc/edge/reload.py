@@ -1,32 +1,25 @@
-"""Takes a changed registry into service without a restart and without a dropped stream, or refuses it and says why.
+"""Takes another registry into service without a restart and without a dropped stream, or refuses it and says why.
 
 The order is what makes it safe. A chain may only name clusters that Envoy has: so clusters are added first, the new registry is used once
 Envoy reports them active, and clusters that nobody names any more are removed last, after the longest chain has ended. A further change before that
-keeps them too.
-
-The file is polled by content (a ConfigMap changes by swapping a symbolic link, which file notifications miss).
+keeps them too. Where Envoy's files stay as they are there is nothing to wait for: the registry is in force for the next request.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from extproc.registry.load import RegistryError, load_registry
 from extproc.registry.types import Registry, Target
 from extproc.stages.services import Snapshots
 
 log = logging.getLogger(__name__)
 
-POLL = 1.0
-"""Seconds between two looks at the file."""
 READ_WITHIN = 1.0
-"""Seconds that Envoy gets to read changed files. If none of its own changed (only models did), this is waited in vain."""
+"""Seconds that Envoy gets to read changed files. If no cluster is among them, this is waited in vain."""
 ACTIVE_WITHIN = 30.0
 """Seconds that Envoy gets to make new clusters active; afterwards the new registry is refused."""
 _PAUSE = 0.1
@@ -39,12 +32,31 @@ class Updates(NamedTuple):
     refused: int
 
 
-Write = Callable[[Registry], Awaitable[str | None]]
-"""Renders and writes Envoy's files for a registry. Returns why they were refused, or None."""
+class Written(NamedTuple):
+    """Why a registry was refused, or None; has any file changed?"""
+
+    refusal: str | None
+    changed: bool = False
+
+
+class EnvoyFiles(Protocol):
+    """Envoy's files for a registry."""
+
+    async def check(self, registry: Registry) -> str | None:
+        """Why `write` would refuse it, or None. Changes nothing."""
+        ...
+
+    async def write(self, registry: Registry) -> Written:
+        """Renders and writes what differs."""
+        ...
+
+
 Active = Callable[[], Awaitable[frozenset[str] | None]]
 """The clusters that Envoy reports now; None if it cannot be asked."""
 CountUpdates = Callable[[], Awaitable[Updates | None]]
 """Envoy's counters now; None if it cannot be asked."""
+Commit = Callable[[], Awaitable[None]]
+"""Makes a change last, just before it is used. What it raises refuses the change."""
 
 
 def clusters_of(registry: Registry) -> frozenset[str]:
@@ -69,108 +81,112 @@ def _with_old_keys(new: Target, old: Target) -> Target:
 
 
 class Reloader:
-    """`write` None: Envoy's files are somebody else's; then new targets are only waited for. `settle`: seconds beyond a registry's longest
-    deadline until what only it names is removed. `count_updates` None: Envoy's own refusals are not looked for. `others`: seconds that
-    other server processes get to know a registry before this one routes with it."""
+    """`files` None: Envoy's files are somebody else's; then new targets are only waited for. `settle`: seconds beyond a registry's longest
+    deadline until what only it names is removed. `count_updates` None: Envoy's own refusals are not looked for."""
 
     def __init__(
         self,
-        path: Path,
         snapshots: Snapshots,
-        write: Write | None,
+        files: EnvoyFiles | None,
         active: Active,
         settle: float,
         count_updates: CountUpdates | None = None,
-        *,
-        others: float = 0.0,
     ) -> None:
-        self._path = path
         self._snapshots = snapshots
-        self._write = write
+        self._files = files
         self._active = active
         self._settle = settle
         self._count_updates = count_updates
-        self._others = others
-        self._seen = self._digest()
         self._standing = snapshots.current
         """What Envoy's files hold: the registry in force, and what chains under way may still name."""
         self._longest = 0.0
         self._turn = asyncio.Lock()
         self._removal: asyncio.Task[None] | None = None
-        self.last_error: str | None = None
         self.reloads = 0
 
-    def _digest(self) -> str:
-        try:
-            return hashlib.sha256(self._path.read_bytes()).hexdigest()
-        except OSError as error:
-            return f"unreadable: {error.strerror}"
-
-    async def run(self) -> None:
-        """Until cancelled."""
-        try:
-            while True:
-                await asyncio.sleep(POLL)
-                digest = await asyncio.to_thread(self._digest)
-                if digest != self._seen:
-                    self._seen = digest
-                    await self.reload()
-        finally:
-            if self._removal is not None:
-                self._removal.cancel()
-
-    async def reload(self) -> bool:
-        """Take the file as it is now. False if it was refused; the old registry then keeps serving, and `last_error` says why."""
+    async def align(self) -> str | None:
+        """Envoy's files as the registry in force needs them, at the start. Why not, or None."""
+        if self._files is None:
+            return None
         async with self._turn:
-            if self._removal is not None:
+            return (await self._files.write(self._standing)).refusal
+
+    async def check(self, new: Registry) -> str | None:
+        """Why `take` would refuse it, as far as can be told without Envoy; or None. Changes nothing."""
+        return await self._files.check(merged(self._standing, new)) if self._files is not None else None
+
+    async def take(self, new: Registry, commit: Commit | None = None, *, others: float = 0.0) -> str | None:
+        """Use `new` from the next request on. Returns why not, or None; the old registry then keeps serving. `others`: seconds that other server
+        processes get to know it before this one routes with it."""
+        async with self._turn:
+            # what is to be removed was left by older chains: a change that names the same clusters as before does not put it off
+            renewed = clusters_of(new) != clusters_of(self._snapshots.current) or self._removal is None or self._removal.done()
+            if renewed and self._removal is not None:
                 self._removal.cancel()
             try:
-                why = await self._take(await asyncio.to_thread(load_registry, self._path))
-            except (OSError, RegistryError) as error:
-                why = str(error)
-            except Exception as bug:
-                # the next change must find somebody who looks at it
-                log.exception("a bug in the reload of the registry")
-                why = f"internal error: {type(bug).__name__}"
-            self._retire()
-        self.last_error = why
-        if why is not None:
-            log.error("the changed registry is refused; the old one keeps serving", extra={"why": why})
-        return why is None
+                return await self._take(new, commit, others)
+            finally:
+                if renewed:
+                    self._retire()
 
-    async def _take(self, new: Registry) -> str | None:
-        """Why not, or None."""
+    def stop(self) -> None:
+        """At the end of the process: what is still to be removed stays."""
+        if self._removal is not None:
+            self._removal.cancel()
+
+    async def _take(self, new: Registry, commit: Commit | None, others: float) -> str | None:
         old = self._snapshots.current
         if new.digest == old.digest:
+            if commit is not None:
+                await commit()
             return None
         together = merged(self._standing, new)
-        if self._write is not None:
-            why = await self._written(self._write, together, clusters_of(new))
-        else:
-            why = await self._missing(clusters_of(new))
+        why, changed = await self._ready(together, clusters_of(new), clusters_of(old))
         if why is not None:
             return why
+        if commit is not None:
+            try:
+                await commit()
+            except BaseException:
+                await self._back(changed)
+                raise
         self._longest = max(self._longest, *(m.timeouts.deadline for m in old.models.values()))
         self._standing = together
         self._snapshots.learn(new)
-        if self._others:
-            await asyncio.sleep(self._others)
+        if others:
+            await asyncio.sleep(others)
         self._snapshots.swap(new)
         self.reloads += 1
         log.info("registry reloaded", extra={"registry": new.digest, "models": len(new.models), "targets": len(new.targets)})
         return None
 
-    async def _written(self, write: Write, together: Registry, needed: frozenset[str]) -> str | None:
-        """Envoy has what is in `together`, the clusters `needed` active; or, with the reason why not, what it had before."""
-        before = await self._count_updates() if self._count_updates is not None else None
+    async def _ready(self, together: Registry, needed: frozenset[str], there: frozenset[str]) -> Written:
+        """Envoy has what is in `together`, the clusters `needed` active; or, with the reason why not, what it had before. `there` are those of the
+        registry in force."""
+        changed = self._files is not None
         try:
-            why = await write(together) or await self._refusal(before) or await self._missing(needed)
-        except Exception:
-            await write(self._standing)
+            before = await self._count_updates() if self._files is not None and self._count_updates is not None else None
+            why, changed = await self._files.write(together) if self._files is not None else Written(None)
+            if why is None and changed:
+                why = await self._refusal(before)
+            if why is None and (changed or not needed <= there):
+                why = await self._missing(needed)
+        except OSError as error:
+            why = str(error)
+        except Exception as bug:
+            log.exception("a bug in the reload of the registry")
+            why = f"internal error: {type(bug).__name__}"
+        except BaseException:
+            await self._back(changed)
             raise
         if why is not None:
-            await write(self._standing)
-        return why
+            await self._back(changed)
+        return Written(why, changed)
+
+    async def _back(self, changed: bool) -> None:
+        """Envoy gets what it had."""
+        if changed and self._files is not None:
+            await self._files.write(self._standing)
 
     async def _refusal(self, before: Updates | None) -> str | None:
         """Has Envoy itself refused what was written? It keeps its old clusters then, which may have the same names."""
@@ -200,17 +216,17 @@ class Reloader:
 
     def _retire(self) -> None:
         """Take out what no new chain names, once no chain under way can name it either."""
-        if self._write is not None and clusters_of(self._standing) != clusters_of(self._snapshots.current):
-            self._removal = asyncio.create_task(self._remove_later(self._write, self._longest + self._settle))
+        if self._files is not None and clusters_of(self._standing) != clusters_of(self._snapshots.current):
+            self._removal = asyncio.create_task(self._remove_later(self._files, self._longest + self._settle))
         else:
             self._removal, self._longest = None, 0.0
 
-    async def _remove_later(self, write: Write, seconds: float) -> None:
+    async def _remove_later(self, files: EnvoyFiles, seconds: float) -> None:
         await asyncio.sleep(seconds)
         async with self._turn:
             current = self._snapshots.current
             try:
-                why = await write(current)
+                why = (await files.write(current)).refusal
             except OSError as error:
                 why = str(error)
             if why is not None:

@@ -1,0 +1,95 @@
+"""Envoy's files for a registry: checked by us, by Envoy itself where its binary is at hand, and written where Envoy watches.
+
+Files that already say what they would say are neither validated nor written: a registry that differs in models, rules and limits alone has the
+same ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+from extproc.edge.reload import Written
+from extproc.envoyconfig.check import check
+from extproc.envoyconfig.options import Options
+from extproc.envoyconfig.render import BOOTSTRAP, render
+from extproc.envoyconfig.sources import SourceError, Sources, load_sources
+from extproc.envoyconfig.validate import validate_with_envoy
+from extproc.envoyconfig.write import write
+from extproc.registry.types import Registry
+
+
+class RenderedFiles:
+    """`directory` has the SREs' files (None: the packaged ones). `binary` None: files are written without Envoy's own validation.
+
+    Of several workers all come to the same verdict, and the first writes.
+    """
+
+    def __init__(self, options: Options, directory: Path | None, binary: Path | None, worker: int = 0) -> None:
+        self._options = options
+        self._directory = directory
+        self._binary = binary
+        self._worker = worker
+
+    async def check(self, registry: Registry) -> str | None:
+        """Why `write` would refuse it, or None."""
+        return await asyncio.to_thread(self._checked, registry)
+
+    async def write(self, registry: Registry) -> Written:
+        """Only what differs."""
+        return await asyncio.to_thread(self._written, registry)
+
+    def _checked(self, registry: Registry) -> str | None:
+        rendered = self._rendered(registry)
+        return rendered if isinstance(rendered, str) else self._refusal(registry, rendered[0], rendered[1])
+
+    def _written(self, registry: Registry) -> Written:
+        rendered = self._rendered(registry)
+        if isinstance(rendered, str):
+            return Written(rendered)
+        sources, files = rendered
+        out = Path(self._options.out_dir)
+        if self._stands(files, out):
+            return Written(None)
+        refusal = self._refusal(registry, sources, files)
+        if refusal is not None:
+            return Written(refusal)
+        if self._worker == 0:
+            write(files, out)
+        return Written(None, changed=True)
+
+    def _rendered(self, registry: Registry) -> tuple[Sources, dict[str, bytes]] | str:
+        try:
+            sources = load_sources(self._directory)
+        except SourceError as error:
+            return str(error)
+        problems = check(registry, sources, self._options)
+        if problems:
+            return "\n".join(str(p) for p in problems)
+        return sources, render(registry, self._options, sources)
+
+    def _refusal(self, registry: Registry, sources: Sources, files: dict[str, bytes]) -> str | None:
+        if self._binary is None or self._stands(files, Path(self._options.out_dir)):
+            return None
+        trial = Path(self._options.out_dir) / f"trial-{self._worker}"
+        # rendered for where it lies: a new provider's secret is not in `out_dir` yet
+        write(render(registry, replace(self._options, out_dir=str(trial)), sources), trial)
+        refusal = validate_with_envoy(self._binary, trial)
+        return None if refusal is None else f"envoy refuses the rendered configuration: {refusal}"
+
+    def _stands(self, files: dict[str, bytes], out: Path) -> bool:
+        """Are these the files that are there, but for the comment in their first line (which names the registry that they were made for)?
+
+        The bootstrap does not count: a running Envoy does not read it.
+        """
+        there = {f"sds/{path.name}" for path in (out / "sds").glob("*.yaml")}
+        if there != {name for name in files if name.startswith("sds/")}:
+            return False
+        return all(
+            (out / name).is_file() and _told((out / name).read_bytes()) == _told(content) for name, content in files.items() if name != BOOTSTRAP
+        )
+
+
+def _told(content: bytes) -> bytes:
+    return content.partition(b"\n")[2]
