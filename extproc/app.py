@@ -28,6 +28,8 @@ from extproc.edge.envoy_admin import EnvoyAdmin
 from extproc.edge.envoy_files import RenderedFiles
 from extproc.edge.reload import Reloader
 from extproc.edge.server import Server
+from extproc.edge.shadow import Shadows
+from extproc.envoyconfig.options import SHADOW_SOCKET
 from extproc.envoyconfig.options import Options as EnvoyOptions
 from extproc.registry.facts import facts_for
 from extproc.registry.types import Target
@@ -115,7 +117,8 @@ async def serve(options: ServeOptions) -> None:
         facts=FactsCache(),
         options=Options(options.max_body, options.expose, options.expose_losses, options.show_alias),
     )
-    server = Server(services, books, [f"unix:{options.socket}"])
+    shadows = Shadows(str(Path(options.socket).parent / SHADOW_SOCKET))
+    server = Server(services, books, [f"unix:{options.socket}"], shadows)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -131,6 +134,7 @@ async def serve(options: ServeOptions) -> None:
             background.append(asyncio.create_task(admin.run()))
         live.attach(_reloader(options, services, admin))
         background.append(asyncio.create_task(live.run()))
+        background.append(asyncio.create_task(shadows.run()))
         await server.start()
         log.info("serving", extra={"socket": options.socket, "registry": registry.digest, "models": len(registry.models), "version": __version__})
         await stop.wait()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 MIB = 1 << 20
+SHADOW_SOCKET = "shadow.sock"
 SMALLEST_BUFFER = 64 * MIB
 """Bytes. An attempt may hold 16 MiB of an answer and the return stage translates whole bodies: below this, answers would be cut."""
 LARGEST_BODY = (1 << 30) - 1
@@ -54,7 +55,7 @@ class Options:
     @property
     def shadow_socket(self) -> str:
         """Where the server sends requests again."""
-        return f"{self.run_dir}/shadow.sock"
+        return f"{self.run_dir}/{SHADOW_SOCKET}"
 
     @property
     def server_sockets(self) -> tuple[str, ...]:

@@ -1,0 +1,81 @@
+"""`extproc stats`: what the running server has measured of its targets lately, and what it leaves out at the moment."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from extproc.commands.admin_client import AdminClient, add_admin, client_of
+from extproc.commands.columns import columns, duration, number, share, usd
+
+HEADER = ("TARGET", "STATE", "REQUESTS", "FLIGHT", "FAILED", "FIRST p50", "p95", "TOTAL p50", "p95", "PER TOKEN", "CACHED", "TOKENS", "USD")
+EXPLAINED = """\
+REQUESTS and FAILED are decayed: half is forgotten in some minutes. FIRST is the time to the first token of streams, TOTAL that of the whole answer.
+CACHED is the part of the prompt that came from the provider's cache; TOKENS and USD are those of one answer. STATE: why a target is left out, and for
+how long."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_admin(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
+def read(client: AdminClient) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(statistics, status), as the admin API gives them."""
+    return client.get("/v1/statistics").body, client.get("/v1/status").body
+
+
+def state_of(cluster: str, status: Mapping[str, Any]) -> str:
+    """ok, or why `cluster` is left out."""
+    envoy = status.get("envoy") or {}
+    cooling = (status.get("cooling") or {}).get(cluster)
+    if cluster in (status.get("drained") or ()):
+        return "drained"
+    if isinstance(cooling, dict):
+        left = cooling.get("seconds")
+        return f"{cooling.get('why', 'cooling')} {duration(left)}" if left else str(cooling.get("why", "cooling"))
+    if cluster in (envoy.get("ejected") or ()):
+        return "ejected"
+    return "ok"
+
+
+def rows_of(statistics: Mapping[str, Any], status: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """One row for each cluster of the registry."""
+    measured = statistics.get("clusters") or {}
+    names = sorted({*measured, *(status.get("clusters") or ())})
+    rows = []
+    for name in names:
+        m = measured.get(name) or {}
+        first, total = m.get("first_token") or {}, m.get("seconds") or {}
+        rows.append(
+            (
+                name,
+                state_of(name, status),
+                number(m.get("requests", 0), 1),
+                number(m.get("in_flight", 0)),
+                share(m.get("failure_rate")) if m.get("requests") else "-",
+                duration(first.get("p50")),
+                duration(first.get("p95")),
+                duration(total.get("p50")),
+                duration(total.get("p95")),
+                duration(m.get("per_token")),
+                share(m.get("cached_share")),
+                number(m.get("output_tokens")),
+                usd(m.get("usd")),
+            )
+        )
+    return rows
+
+
+def run(args: argparse.Namespace) -> int:
+    with client_of(args) as client:
+        statistics, status = read(client)
+    if args.json:
+        print(orjson.dumps(statistics, option=orjson.OPT_INDENT_2).decode())
+        return 0
+    print("\n".join(columns(HEADER, rows_of(statistics, status), left=2)))
+    print(f"\n{EXPLAINED}")
+    return 0
