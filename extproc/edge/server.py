@@ -25,7 +25,7 @@ from extproc.edge.call import Call
 from extproc.edge.grpc_call import Method, Rpc, Status
 from extproc.edge.grpc_server import GrpcServer
 from extproc.edge.shadow import Shadows
-from extproc.stages import answers
+from extproc.stages import answers, learn
 from extproc.stages.attempt import AttemptExchange
 from extproc.stages.operations import OPENAI, speaker
 from extproc.stages.route import RouteExchange
@@ -167,6 +167,7 @@ class Server:
         try:
             if end is not None:
                 exchange.broken_by(end.outcome, end.status)
+            learn.settled(exchange, certain=end is not None)
             self._books.request(exchange)
         except Exception:
             log.exception("the books of a request could not be closed")

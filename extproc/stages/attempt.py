@@ -35,7 +35,7 @@ from extproc.core.verdict import Action as Verdicts
 from extproc.core.verdict import Verdict, about_request, decide
 from extproc.registry.types import Registry, Target, Upstream
 from extproc.routing.health import Out
-from extproc.stages import answers, bodies
+from extproc.stages import answers, bodies, learn
 from extproc.stages.judge import Judge, Judgement, Sound, judge_for
 from extproc.stages.services import Services
 from extproc.stages.upstream import build, via_of
@@ -134,8 +134,7 @@ class AttemptExchange(Exchange):
         assert via is not None
         client = self._services.dialects[plan.dialect]
         here = self._services.under_way.get(plan.key)
-        if here is not None:
-            here.notes[note.n] = note
+        learn.attempted(self._services, here, note, target)
         try:
             upstream = build(
                 raw,
@@ -175,6 +174,7 @@ class AttemptExchange(Exchange):
         assert note is not None
         assert dialect is not None
         note.status = int(event.headers.get(":status", "0") or 0)
+        learn.limits_left(self._services, note.cluster, event.headers)
         if dialect.operation is Operation.PASSTHROUGH:
             # whatever it is, it is the client's
             return self._judged(Sound.PASS)
@@ -190,10 +190,13 @@ class AttemptExchange(Exchange):
         return [Arm(LIMIT, self._limit(plan.stall))] if note.status >= 400 or late else []
 
     def on_held_piece(self, event: BodyEvent) -> list[Action]:
-        judge, plan = self._judge, self.plan
+        judge, plan, note = self._judge, self.plan, self.note
         assert judge is not None
         assert plan is not None
+        assert note is not None
         judgement = judge.feed(event.body)
+        if plan.stream and plan.complete and judge.content and not note.first:
+            note.first = self._services.wall()
         if judgement is None and event.end:
             judgement = judge.end()
         if judgement is not None:
@@ -224,6 +227,8 @@ class AttemptExchange(Exchange):
         error = ApiError(ErrorKind.TIMEOUT, f"the provider was silent for too long before the {what}")
         if self._services.wall() >= plan.deadline_at:
             self._close_note("final", error)
+            if not learn.cut_short(note, plan.first_token if plan.stream and not plan.complete else plan.unary, plan.deadline_at):
+                self._services.health.refused(note.cluster, error.kind, self._asked)
             return self._end(answers.deadline_passed(), "llm_deadline")
         return self._failed(error)
 
@@ -241,7 +246,9 @@ class AttemptExchange(Exchange):
         self._close_note("pass", None)
         if judgement is Sound.GIVEN_UP:
             note.losses.append("completeness:given_up")
-        self._services.health.recovered(note.cluster, self._asked)
+        if note.status < 500:
+            # what passes whatever it is may be a failure
+            self._services.health.recovered(note.cluster, self._asked)
         self.state = State.DONE
         return [Arm(LIMIT, None), Continue(Kind.RESPONSE_HEADERS, metadata=self._noted()), Finish()]
 
@@ -263,6 +270,7 @@ class AttemptExchange(Exchange):
             siblings=lambda c: c != note.cluster and self._registry.cluster_target(c) is target,
             larger=self._larger,
         )
+        self._services.health.refused(note.cluster, error.kind, self._asked)
         self._learn(verdict, note.cluster)
         self._close_note("retry" if verdict.retry else "final", error)
         note.cool_down, note.action = verdict.cool_down, verdict.action.value

@@ -31,7 +31,8 @@ class RequestExchange(Exchange):
     """`record` fills up on the way and is complete when the call has ended; `span` is the chat span's handle for telemetry.
 
     `client` is the caller's dialect, `notes` the attempts as far as they are known, `winner` the target that answered, `per_try` the seconds that one
-    silent attempt may take, `in_doubt` that only Envoy's access log can tell who broke the answer off, `unpack` and `renamer` what must happen to the answer's bytes, `here` the shortcut for attempts in this process.
+    silent attempt may take, `in_doubt` that only Envoy's access log can tell who broke the answer off, `unpack` and `renamer` what must happen to the
+    answer's bytes, `here` the shortcut for attempts in this process.
     `collect`: telemetry wants `input_messages` and `answer`. `decision` and `admitted` are None for a request that no model serves (our own answers,
     what is passed on); `signals` stay until the end for what it teaches.
     """

@@ -14,7 +14,7 @@ from extproc.core.multipart import MULTIPART
 from extproc.core.plan import NAMESPACE, Plan, groups
 from extproc.registry.types import Attempts, Commit, Model, Timeouts
 from extproc.routing import chain as chains
-from extproc.stages import answers, bodies, operations, own
+from extproc.stages import answers, bodies, learn, operations, own
 from extproc.stages.operations import Asked, Own
 from extproc.stages.reply import ReplyStage
 from extproc.stages.request import DEADLINE
@@ -39,7 +39,7 @@ class RouteExchange(ReplyStage):
     """One request, from its first byte to its last: the handlers of the request side on top of the return stage's."""
 
     table = ROUTE
-    __slots__ = ("_asked", "_headers", "_who", "copy", "in_doubt")
+    __slots__ = ("_asked", "_headers", "_who", "copy")
 
     def __init__(self, services: Services) -> None:
         super().__init__(services)
@@ -48,7 +48,6 @@ class RouteExchange(ReplyStage):
         self._who: dict[str, str] = {}
         self.copy: Copy | None = None
         """What is to be sent again when this request has ended well."""
-        self.in_doubt = False
 
     def on_request_headers(self, event: HeadersEvent) -> list[Action]:
         headers = self._headers = event.headers
@@ -146,6 +145,7 @@ class RouteExchange(ReplyStage):
         services = self.services
         plan = self._planned(model, ask, clusters)
         self.here = services.under_way[plan.key] = UnderWay(body)
+        learn.departed(services, self.here, clusters[0])
         if self.collect and isinstance(body, dict):
             self.input_messages = body.get("messages")
         deadline = model.timeouts.deadline

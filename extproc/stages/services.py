@@ -86,11 +86,16 @@ class UnderWay:
     """A request that this process routed, for attempts that happen to run here too: they need not parse the body again, and the route stage sees
     them before the answer does. Only ever a shortcut: an attempt in another process works without it.
 
-    `body` is the parsed client body, shared and never changed; None once an answer has begun. `notes` are the attempts seen so far.
+    `body` is the parsed client body, shared and never changed; None once an answer has begun. `notes` are the attempts seen so far. `cluster` is
+    where it is counted as under way ("" nowhere), `session` what affinity goes by, `estimated` the tokens of its prompt, uncorrected (0: nobody
+    estimated).
     """
 
     body: Any
     notes: dict[int, AttemptNote] = field(default_factory=dict)
+    cluster: str = ""
+    session: str = ""
+    estimated: float = 0.0
 
 
 @dataclass(slots=True)

@@ -1,0 +1,249 @@
+"""What requests teach: health, statistics, the bandit, warm caches and limits, fed from every end of every attempt.
+
+An attempt's end is known at different moments and in different processes, and each is counted once:
+- a failure that the attempt stage judges counts there and then (`AttemptExchange`);
+- an attempt that Envoy ended (reset, no connection, time-out) when the next one starts in this process (`attempted`), at the latest when the
+  answer reaches the return stage (`heard`), which also takes over what attempts in other processes found out;
+- what became of a flowing answer, and all measurements, at the request's end (`over`), or when Envoy's access log has said who broke it off
+  (`settled`). Where nobody says, nobody is blamed.
+
+A client that leaves teaches nothing about a target but how long its first token took.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from extproc.core import rate_limits
+from extproc.core.errors import ErrorKind, kind_of_status
+from extproc.core.operation import Operation
+from extproc.core.plan import AttemptNote
+from extproc.core.verdict import Action
+from extproc.registry.types import Target
+from extproc.routing.affinity import left_in_cache
+from extproc.routing.health import Out
+from extproc.routing.reward import reward
+from extproc.routing.statistics import CLIENT_GONE, CUT, NO_ANSWER, OK, STALLED, Sample
+from extproc.telemetry.record import Outcome
+
+if TYPE_CHECKING:
+    from extproc.stages.request import RequestExchange
+    from extproc.stages.services import Services, UnderWay
+
+LONGEST_SPENT = 60.0
+"""Seconds: a limit that is whole again much later may let something through before."""
+HALF_A_CHANCE = 0.5
+"""An attempt that the deadline of the whole chain ends was silent for too long if it had this part of the time that one attempt may take."""
+NO_WORK = (Operation.COUNT_TOKENS, Operation.PASSTHROUGH)
+"""How long these take says nothing about how long an answer takes."""
+_EARLY = 0.05
+"""Seconds by which a timer may run out before the wall clock says so."""
+_OVERFLOW = "overflow"
+"""In Envoy's words for an attempt that its own circuit breaker kept from leaving."""
+
+
+# on the way
+
+
+def departed(services: Services, here: UnderWay, cluster: str) -> None:
+    """A routed request goes to `cluster` first."""
+    here.cluster = cluster
+    services.statistics.began(cluster)
+    services.health.taken(cluster)
+
+
+def attempted(services: Services, here: UnderWay | None, note: AttemptNote, target: Target) -> None:
+    """The attempt of `note` starts in this process; `here` is known if the request was routed here, too."""
+    wall = services.wall()
+    services.limits.sent(target, note.cluster, here.estimated if here is not None else 0.0, wall)
+    if here is None:
+        return
+    for earlier in here.notes.values():
+        if earlier.n < note.n and not earlier.verdict and not earlier.ended:
+            earlier.ended = wall
+            services.health.failed(earlier.cluster, _asked(services, earlier))
+    here.notes[note.n] = note
+    if here.cluster and here.cluster != note.cluster:
+        services.statistics.ended(here.cluster)
+        services.statistics.began(note.cluster)
+        here.cluster = note.cluster
+
+
+def limits_left(services: Services, cluster: str, headers: Mapping[str, str]) -> None:
+    """What the headers of a provider's response say of its limits. Where nothing is left, nobody else goes there until there is."""
+    said = rate_limits.said(headers)
+    if not said:
+        return
+    services.statistics.limits_left(cluster, said, services.monotonic())
+    if rate_limits.may_be_spent(said):
+        seconds = rate_limits.spent(rate_limits.read(said, services.wall()), LONGEST_SPENT)
+        if seconds > 0:
+            services.health.cool_down(cluster, seconds, Out.SPENT)
+
+
+def heard(exchange: RequestExchange, local: str) -> None:
+    """The final response has come, with the notes of all attempts; `local` are Envoy's own words if it answers itself."""
+    services, here = exchange.services, exchange.here
+    for note in exchange.notes:
+        mine = here.notes.get(note.n) if here is not None else None
+        if mine is not None and (mine.verdict or mine.ended):
+            continue
+        if mine is not None:
+            mine.ended = note.ended
+        asked = _asked(services, note)
+        if not note.verdict:
+            if note is not exchange.notes[-1] or _OVERFLOW not in local:
+                services.health.failed(note.cluster, asked)
+        elif note.verdict == "pass":
+            services.health.recovered(note.cluster, asked)
+        elif _its_own(note) and not cut_short(note, exchange.per_try, exchange.plan.deadline_at if exchange.plan is not None else 0.0):
+            services.health.refused(note.cluster, ErrorKind(note.kind), asked)
+        if note.cool_down > 0:
+            why = Out.of(note.action == Action.KEY.value, note.action == Action.WAIT.value)
+            services.health.cool_down(note.cluster, note.cool_down - (services.wall() - note.ended), why)
+
+
+# at the end
+
+
+def over(exchange: RequestExchange) -> None:
+    """The request is over, however it ended. `exchange.in_doubt`: who broke it off is not known yet."""
+    services, here, record = exchange.services, exchange.here, exchange.record
+    if here is not None and here.cluster:
+        services.statistics.ended(here.cluster)
+        here.cluster = ""
+    if exchange.admitted is not None:
+        usage, gone = record.usage, record.outcome in (Outcome.CLIENT_GONE, Outcome.CUT, Outcome.STALLED, Outcome.DETACHED)
+        # of an answer that was broken off nobody says what it took: the reservation stands
+        tokens = float(usage.total) if usage is not None else exchange.admitted.tokens if gone else 0.0
+        services.limits.settle(exchange.admitted, tokens, record.cost_usd or 0.0, services.wall())
+    if not exchange.in_doubt:
+        settled(exchange, certain=True)
+
+
+def settled(exchange: RequestExchange, *, certain: bool) -> None:
+    """Whose fault the end was is known, or (not `certain`) will never be."""
+    services, plan, decision = exchange.services, exchange.plan, exchange.decision
+    if plan is None:
+        return
+    now = services.monotonic()
+    model = exchange.registry.models.get(plan.model)
+    for note in exchange.notes:
+        last = note is exchange.notes[-1]
+        outcome = _outcome(exchange, note, last=last, certain=certain)
+        if outcome is None or exchange.registry.cluster_target(note.cluster) is None:
+            continue
+        if last:
+            _flowed(exchange, note, outcome)
+        sample = _sample(exchange, note, outcome, last=last)
+        _took(exchange, note, sample)
+        if outcome == OK and exchange.client.operation in NO_WORK:
+            continue
+        services.statistics.record(sample, now)
+        worth = reward(sample, model.objectives) if model is not None and decision is not None and decision.context else None
+        if worth is not None and decision is not None:
+            services.bandit.learn(decision.context, note.cluster, worth, now)
+        if outcome == OK and sample.usage is not None and exchange.here is not None and exchange.here.session and exchange.winner is not None:
+            price = services.facts(exchange.winner, exchange.asked_model())[1]
+            services.affinities.served(exchange.here.session, note.cluster, left_in_cache(sample.usage, price), now)
+
+
+_AS_IT_ENDED = {
+    Outcome.OK: OK,
+    Outcome.CUT: CUT,
+    Outcome.STALLED: STALLED,
+    # Envoy answered for a provider that broke off what was still held
+    Outcome.EXHAUSTED: CUT,
+    Outcome.UPSTREAM_ERROR: ErrorKind.UPSTREAM.value,
+    Outcome.INTERNAL_ERROR: None,
+}
+
+
+def _outcome(exchange: RequestExchange, note: AttemptNote, *, last: bool, certain: bool) -> str | None:
+    """A `Sample`'s outcome; None where the attempt says nothing, because the failure is ours."""
+    ended, status = exchange.record.outcome, exchange.record.status
+    if note.verdict == "pass":
+        if not certain:
+            return CLIENT_GONE
+        if exchange.client.operation is Operation.PASSTHROUGH and status >= 400:
+            return kind_of_status(status).value
+        return _AS_IT_ENDED.get(ended, CLIENT_GONE)
+    if exchange.plan is not None and cut_short(note, exchange.per_try, exchange.plan.deadline_at):
+        return CLIENT_GONE
+    if note.verdict:
+        return note.kind if _its_own(note) else None
+    if last and ended in (Outcome.CLIENT_GONE, Outcome.DETACHED, Outcome.INTERNAL_ERROR):
+        return CLIENT_GONE
+    return NO_ANSWER
+
+
+def _flowed(exchange: RequestExchange, note: AttemptNote, outcome: str) -> None:
+    """What the last attempt's end says about health, beyond what was counted before."""
+    health, asked = exchange.services.health, _asked(exchange.services, note)
+    if note.verdict == "pass" and exchange.client.operation is not Operation.PASSTHROUGH:
+        if outcome == OK:
+            health.finished(note.cluster, asked)
+        elif outcome in (CUT, STALLED, ErrorKind.UPSTREAM.value):
+            health.broken_off(note.cluster, asked)
+    elif outcome == NO_ANSWER and exchange.record.outcome is Outcome.DEADLINE and exchange.here is not None:
+        mine = exchange.here.notes.get(note.n)
+        if mine is note:
+            # the deadline was ours: no further attempt and no answer has counted it
+            health.failed(note.cluster, asked)
+
+
+def _sample(exchange: RequestExchange, note: AttemptNote, outcome: str, *, last: bool) -> Sample:
+    plan, record = exchange.plan, exchange.record
+    assert plan is not None
+    passed = note.verdict == "pass"
+    # what is held to its end has ended when it is let go, however slowly the client reads
+    end = record.ended_ns / 1e9 if passed and last and not plan.complete else note.ended or record.ended_ns / 1e9
+    seconds = max(end - note.started, 0.0)
+    first = each = None
+    if plan.stream and exchange.client.operation not in NO_WORK:
+        if passed:
+            first = max((note.first or note.ended) - note.started, 0.0)
+        elif outcome == ErrorKind.TIMEOUT.value or (outcome == NO_ANSWER and note.kind == ErrorKind.TIMEOUT.value):
+            first = seconds
+    usage = record.usage if passed and last else None
+    if outcome == OK and first is not None and usage is not None and usage.output_tokens > 0 and seconds > first:
+        each = (seconds - first) / usage.output_tokens
+    return Sample(
+        note.cluster,
+        plan.model,
+        outcome,
+        seconds,
+        plan.stream,
+        first,
+        each,
+        usage,
+        record.cost_usd if passed and last else None,
+        exchange.here.estimated if exchange.here is not None else 0.0,
+        note.retry_after,
+    )
+
+
+def _took(exchange: RequestExchange, note: AttemptNote, sample: Sample) -> None:
+    """The target's own limits: what the attempt took in the end."""
+    target, here = exchange.registry.cluster_target(note.cluster), exchange.here
+    assert target is not None
+    reserved = here.estimated if here is not None and note.n in here.notes else 0.0
+    tokens = float(sample.usage.total) if sample.usage is not None else reserved if sample.outcome in (CLIENT_GONE, CUT, STALLED) else 0.0
+    exchange.services.limits.took(target, note.cluster, reserved, tokens, note.started, exchange.services.wall())
+
+
+def cut_short(note: AttemptNote, limit: float, deadline_at: float) -> bool:
+    """Was it the deadline of the whole chain that ended a silent attempt, before it had the time that an attempt may take (`limit`, seconds)?"""
+    silent = note.kind == ErrorKind.TIMEOUT.value and note.verdict != "pass"
+    return silent and note.ended >= deadline_at - _EARLY and note.ended - note.started < HALF_A_CHANCE * limit
+
+
+def _its_own(note: AttemptNote) -> bool:
+    """Was it the provider that failed or refused? What we could not send has no status, and neither has a silent one, which is a time-out."""
+    return bool(note.kind) and (note.status > 0 or note.kind == ErrorKind.TIMEOUT.value)
+
+
+def _asked(services: Services, note: AttemptNote) -> float:
+    """When an attempt started, by the clock of health. Notes tell the wall clock's time, which processes share."""
+    return services.health.now - max(services.wall() - note.started, 0.0)
