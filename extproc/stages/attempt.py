@@ -60,6 +60,7 @@ class AttemptExchange(Exchange):
         "_judge",
         "_registry",
         "_services",
+        "_spent",
         "_via",
         "alarm",
         "method",
@@ -78,6 +79,7 @@ class AttemptExchange(Exchange):
         self._chain: list[str] = []
         self._judge: Judge | None = None
         self._dialect: Dialect | None = None
+        self._spent = 0.0
         self._via: Upstream | None = None
         self.plan: Plan | None = None
         self.target: Target | None = None
@@ -174,7 +176,7 @@ class AttemptExchange(Exchange):
         assert note is not None
         assert dialect is not None
         note.status = int(event.headers.get(":status", "0") or 0)
-        learn.limits_left(self._services, note.cluster, event.headers)
+        self._spent = learn.limits_left(self._services, note.cluster, event.headers)
         if dialect.operation is Operation.PASSTHROUGH:
             # whatever it is, it is the client's
             return self._judged(Sound.PASS)
@@ -249,6 +251,8 @@ class AttemptExchange(Exchange):
         if note.status < 500:
             # what passes whatever it is may be a failure
             self._services.health.recovered(note.cluster, self._asked)
+        if self._spent:
+            self._services.health.cool_down(note.cluster, self._spent, Out.SPENT)
         self.state = State.DONE
         return [Arm(LIMIT, None), Continue(Kind.RESPONSE_HEADERS, metadata=self._noted()), Finish()]
 
@@ -258,6 +262,8 @@ class AttemptExchange(Exchange):
         assert plan is not None
         assert note is not None
         assert target is not None
+        if error.kind is ErrorKind.RATE_LIMITED and error.retry_after is None and self._spent:
+            error.retry_after = self._spent
         made = [*self._chain[: note.n - 1], note.cluster]
         verdict = decide(
             error,

@@ -70,16 +70,13 @@ def attempted(services: Services, here: UnderWay | None, note: AttemptNote, targ
         here.cluster = note.cluster
 
 
-def limits_left(services: Services, cluster: str, headers: Mapping[str, str]) -> None:
-    """What the headers of a provider's response say of its limits. Where nothing is left, nobody else goes there until there is."""
+def limits_left(services: Services, cluster: str, headers: Mapping[str, str]) -> float:
+    """What the headers of a provider's response say of its limits: seconds until something is left again, 0.0 where something is."""
     said = rate_limits.said(headers)
     if not said:
-        return
+        return 0.0
     services.statistics.limits_left(cluster, said, services.monotonic())
-    if rate_limits.may_be_spent(said):
-        seconds = rate_limits.spent(rate_limits.read(said, services.wall()), LONGEST_SPENT)
-        if seconds > 0:
-            services.health.cool_down(cluster, seconds, Out.SPENT)
+    return rate_limits.spent(rate_limits.read(said, services.wall()), LONGEST_SPENT) if rate_limits.may_be_spent(said) else 0.0
 
 
 def heard(exchange: RequestExchange, local: str) -> None:
