@@ -7,6 +7,7 @@ further down, a dimension is used where `identity` defines it.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from datetime import date
 from typing import Any
@@ -75,7 +76,8 @@ def registries(draw: Draw) -> dict[str, Any]:
     limits = draw(st.lists(_limit(who, list(models), state="state" in data), max_size=3))
     if limits:
         data["limits"] = limits
-    return data
+    # what was sampled is shared between examples, and callers change what they get
+    return copy.deepcopy(data)
 
 
 def loaded() -> st.SearchStrategy[Registry]:

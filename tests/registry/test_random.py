@@ -1,5 +1,6 @@
 """Over random registries: a valid one always loads and comes out as it was written; a damaged one is loaded, or refused with places."""
 
+import copy
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -95,7 +96,7 @@ def damaged(draw: st.DrawFn) -> Any:
             case "drop":
                 del inside[path[-1]]
             case "replace":
-                inside[path[-1]] = draw(weird)
+                inside[path[-1]] = copy.deepcopy(draw(weird))
             case "list":
                 inside[path[-1]] = [inside[path[-1]]]
             case "mapping":
@@ -103,10 +104,10 @@ def damaged(draw: st.DrawFn) -> Any:
             case "rename" if isinstance(inside, dict):
                 inside[draw(st.sampled_from(["x", "", "*", str(path[-1]) + "s", str(path[-1])[:-1], KEY, 7, None, True]))] = inside.pop(path[-1])
             case "add" if isinstance(inside, dict):
-                inside[draw(st.sampled_from(["x", "when", "instead", "rank_by", "require", "for"]))] = draw(weird)
+                inside[draw(st.sampled_from(["x", "when", "instead", "rank_by", "require", "for"]))] = copy.deepcopy(draw(weird))
             case _:
-                inside[path[-1]] = holder(data, draw(st.sampled_from(places)))
-        if not data or any(len(p) > 80 for p in paths(data)):
+                inside[path[-1]] = copy.deepcopy(holder(data, draw(st.sampled_from(places))))
+        if not data:
             break
     return data
 
