@@ -12,6 +12,8 @@ _SAMPLE = 4096
 _FENCE = "```"
 _ENOUGH = 2
 """Different features. Prose has one now and then."""
+_SIGNS = "(){};=<>"
+"""Programs are full of them; most prose has none, and is known by that alone."""
 
 _FEATURES: tuple[tuple[tuple[str, ...], re.Pattern[str]], ...] = tuple(
     (marks, re.compile(pattern, re.MULTILINE))
@@ -70,4 +72,6 @@ def has_code(texts: Sequence[str]) -> bool:
 
 def features(text: str) -> int:
     """How many of the features `text` has, a fence included."""
+    if sum(map(text.count, _SIGNS)) < _ENOUGH:
+        return int(_FENCE in text)
     return sum(any(mark in text for mark in marks) and pattern.search(text) is not None for marks, pattern in _FEATURES) + (_FENCE in text)

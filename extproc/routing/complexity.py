@@ -25,7 +25,7 @@ _USER, _SYSTEM = 6000, 2000
 
 _CONSTRAINTS = re.compile(
     r"\b(?:must|only|exactly|at (?:least|most)|no (?:more|less|fewer) than|without|unless|except|avoid|ensure|never|always|do not|don't|required?"
-    r"|constraints?|should(?: not)?|between \d+ and \d+|in the (?:format|form) of)\b|^\s*(?:[-*•]|\d{1,2}[.)])\s",
+    r"|constraints?|should(?: not)?|between \d+ and \d+|in the (?:format|form) of)\b|^[ \t]*(?:[-*•]|\d{1,2}[.)])[ \t]",
     re.IGNORECASE | re.MULTILINE,
 )
 _STEPS = re.compile(

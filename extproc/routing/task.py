@@ -19,7 +19,7 @@ _SHORT = 240
 _POLITE = (
     r"(?:please |pls |kindly |can you |could you |would you |will you |i (?:want|need|would like) you to |i'd like you to |help me (?:to )?|now )*"
 )
-_START = r"(?:\A|[\n.!?:;]\s*(?:[-*#>\d.)]+\s*)?)" + _POLITE
+_START = r"(?:\A|[\n.!?:;][ \t]*(?:[-*#>\d.)]+[ \t]*)?)" + _POLITE
 _YOUR_TASK = r"(?:your (?:task|job|goal) is to |you (?:must|should|will|have to) )?"
 
 
