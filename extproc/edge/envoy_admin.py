@@ -2,13 +2,18 @@
 
 Envoy still uses an ejected single-host cluster when it is chosen, so leaving it out is the chain builder's work. A cluster with several addresses
 counts as ejected when all of them are, and so does one without any (its name does not resolve): Envoy would answer 503 by itself, for good, without
-a second try. Polled a few times a second while requests come in, rarely when none do; an Envoy that does not answer
-changes nothing: the last known state stays.
+a second try.
+
+Polled every quarter of a second while requests come in, so an ejection is honoured a quarter of a second and one answer (some milliseconds) after
+Envoy knows it, at most. When requests end it goes on for a while: Envoy's periodic checks still judge what these showed. Without requests nothing
+is ejected, so it is read rarely then, and at once when the next request comes. A poll costs about 1.5 ms of this process and less of Envoy's
+(measured with 50 clusters): half a percent of a core while busy. An Envoy that does not answer changes nothing: the last known state stays.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -21,8 +26,10 @@ from extproc.routing.health import Health
 
 log = logging.getLogger(__name__)
 
-BUSY, IDLE = 0.3, 3.0
-"""Seconds between two reads, with and without requests under way."""
+BUSY, IDLE = 0.25, 3.0
+"""Seconds between two reads, with requests under way (or lately) and without."""
+LINGER = 12.0
+"""Seconds after the last request for which it is still read often: Envoy's own interval for judging success rates is 10."""
 _EJECTED = ("failed_outlier_check", "failed_active_health_check")
 
 
@@ -50,6 +57,11 @@ class EnvoyAdmin:
         self._health = health
         self._busy = busy
         self._answering: bool | None = None
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        """A request has come: read now if nobody asked for a while. Cheap, for every request."""
+        self._woken.set()
 
     async def refresh(self) -> bool:
         """Read once. False if Envoy did not answer."""
@@ -86,8 +98,17 @@ class EnvoyAdmin:
     async def run(self) -> None:
         """Until cancelled."""
         try:
+            loop = asyncio.get_running_loop()
+            last = loop.time()
             while True:
+                if self._busy() or self._woken.is_set():
+                    last = loop.time()
+                self._woken.clear()
                 await self.refresh()
-                await asyncio.sleep(BUSY if self._busy() else IDLE)
+                if loop.time() - last < LINGER:
+                    await asyncio.sleep(BUSY)
+                else:
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._woken.wait(), IDLE)
         finally:
             await self._client.aclose()

@@ -11,7 +11,7 @@ import contextlib
 import functools
 import logging
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,8 @@ class Server:
         self._books = books
         self._addresses = addresses
         self._calls: set[Call] = set()
+        self.woken: Callable[[], None] = _nothing
+        """Called when a request comes after none were under way."""
         self._draining = False
         self._idle = asyncio.Event()
         self._ends = BrokenEnds()
@@ -133,6 +135,8 @@ class Server:
         call = Call(exchange, rpc, self._executor, self._fault)
         if self._draining:
             call.let_go(_passes)
+        if not self._calls:
+            self.woken()
         self._calls.add(call)
         try:
             await call.run()
@@ -191,6 +195,10 @@ class Server:
             return [Abort("internal error")]
         client = speaker(dialect, self._services.dialects)
         return [answers.immediate(client, error, "llm_internal", final=isinstance(exchange, AttemptExchange)), Finish()]
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
 
 
 def _trace_id(exchange: Exchange) -> str:

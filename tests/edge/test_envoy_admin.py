@@ -204,27 +204,81 @@ def test_an_envoy_that_does_not_answer_changes_nothing(silence: str, caplog: pyt
         go(test(directory))
 
 
-def test_it_asks_often_while_requests_are_under_way_and_rarely_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(envoy_admin, "BUSY", 0.0)
-    monkeypatch.setattr(envoy_admin, "IDLE", 3600.0)
+class Pace:
+    """A reader under way, with times that stand for "at once" and "never"."""
 
-    async def test(directory: Path) -> None:
-        admin, busy = Admin(), True
-        reader = EnvoyAdmin(str(directory / "admin.sock"), Health(lambda: 0.0), lambda: busy)
-        async with admin.listening(directory / "admin.sock"):
-            running = asyncio.create_task(reader.run())
-            await admin.asked_times(3)
-            busy = False
-            await admin.asked_times(len(admin.asked))
-            for _ in range(200):
-                await asyncio.sleep(0)
-            asked = len(admin.asked)
-            for _ in range(200):
-                await asyncio.sleep(0)
-            assert len(admin.asked) == asked
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, directory: Path, *, busy: float, linger: float) -> None:
+        for name, seconds in (("BUSY", busy), ("IDLE", 3600.0), ("LINGER", linger)):
+            monkeypatch.setattr(envoy_admin, name, seconds)
+        self.busy = False
+        self.admin = Admin()
+        self.reader = EnvoyAdmin(str(directory / "admin.sock"), Health(lambda: 0.0), lambda: self.busy)
+
+    @asynccontextmanager
+    async def running(self, directory: Path) -> AsyncIterator[None]:
+        async with self.admin.listening(directory / "admin.sock"):
+            running = asyncio.create_task(self.reader.run())
+            yield
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
-        assert reader._client.is_closed
+        assert self.reader._client.is_closed
+
+    async def is_quiet(self) -> bool:
+        """Does nothing more come, however often everybody else has had a turn?"""
+        for _ in range(200):
+            await asyncio.sleep(0)
+        asked = len(self.admin.asked)
+        for _ in range(200):
+            await asyncio.sleep(0)
+        return len(self.admin.asked) == asked
+
+
+def test_it_asks_often_while_requests_are_under_way_and_rarely_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(directory: Path) -> None:
+        pace = Pace(monkeypatch, directory, busy=0.0, linger=1e-9)
+        pace.busy = True
+        monkeypatch.setattr(envoy_admin, "LINGER", 3600.0)
+        async with pace.running(directory):
+            await pace.admin.asked_times(3)
+            assert not await pace.is_quiet()
+            pace.busy = False
+            monkeypatch.setattr(envoy_admin, "LINGER", 0.0)
+            assert await pace.is_quiet()
+
+    with short_directory() as directory:
+        go(test(directory))
+
+
+def test_the_first_request_after_a_quiet_time_wakes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within one answer of Envoy's, not at the next turn, which here is in an hour."""
+
+    async def test(directory: Path) -> None:
+        pace = Pace(monkeypatch, directory, busy=0.0, linger=0.0)
+        async with pace.running(directory):
+            await pace.admin.asked_times(1)
+            assert await pace.is_quiet()
+            health, asked = pace.reader._health, len(pace.admin.asked)
+            pace.admin.says = document(cluster("a", EJECTED))
+            pace.reader.wake()
+            await pace.admin.asked_times(asked + 1)
+            assert await pace.is_quiet()
+            assert health.ejected == {"a"}
+            assert len(pace.admin.asked) == asked + 1
+
+    with short_directory() as directory:
+        go(test(directory))
+
+
+def test_it_looks_again_after_the_last_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a short request's answer led to is not there yet when its beginning wakes the reader."""
+
+    async def test(directory: Path) -> None:
+        pace = Pace(monkeypatch, directory, busy=0.0, linger=3600.0)
+        async with pace.running(directory):
+            await pace.admin.asked_times(1)
+            pace.reader.wake()
+            asked = len(pace.admin.asked)
+            await pace.admin.asked_times(asked + 3)
 
     with short_directory() as directory:
         go(test(directory))
