@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from extproc.core.dialect import Dialect, Facts
 from extproc.core.prompt import Prompt
 from extproc.core.usage import Price
-from extproc.registry.policy import Signals
+from extproc.registry.policy import Signals, SignalValue
 from extproc.registry.types import Registry, Target, Upstream
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class Decision:
     `policy` is what ranked ("state": nothing did, what the request goes on from lies in one account), `rule` the name of the rule that held (""
     none). `excluded` with reasons; `ranked` with numbers; `last_resort` if only left-out clusters remained; `explored` if the first is not the best
     on purpose; `stayed` if affinity kept the target; `observed` the cluster that the policy under observation would have put first. `context` is
-    the bandit's. `limited`: the limit that sent the request to this model instead of the one asked for.
+    the bandit's. `signals` are those that were asked for. `limited`: the limit that sent the request to this model instead of the one asked for.
     """
 
     model: str
@@ -130,6 +130,7 @@ class Decision:
     observed: str = ""
     context: str = ""
     limited: str = ""
+    signals: Mapping[str, SignalValue] = field(default_factory=dict)
 
     def said(self) -> dict[str, Any]:
         """The trace as JSON, made only when somebody reads it."""
@@ -148,4 +149,5 @@ class Decision:
             "observed": self.observed,
             "context": self.context,
             "limited": self.limited,
+            "signals": {name: sorted(v) if isinstance(v, frozenset) else v for name, v in self.signals.items()},
         }

@@ -11,10 +11,10 @@ from extproc.core.ir import JSON, Loss, Response
 from extproc.core.operation import Operation
 from extproc.core.plan import AttemptNote, Plan
 from extproc.core.usage import Usage, cost_usd
-from extproc.registry.policy import Signals
 from extproc.registry.types import Registry, Target
 from extproc.routing.decision import Decision
 from extproc.routing.limits import Admitted
+from extproc.routing.signals import RequestSignals
 from extproc.stages import learn, operations
 from extproc.stages.content_encoding import Unpacker
 from extproc.stages.pipes import Pipe, Seen
@@ -34,7 +34,7 @@ class RequestExchange(Exchange):
     silent attempt may take, `in_doubt` that only Envoy's access log can tell who broke the answer off, `unpack` and `renamer` what must happen to the
     answer's bytes, `here` the shortcut for attempts in this process.
     `collect`: telemetry wants `input_messages` and `answer`. `decision` and `admitted` are None for a request that no model serves (our own answers,
-    what is passed on); `signals` stay until the end for what it teaches.
+    what is passed on); `signals` are there until it is sent.
     """
 
     __slots__ = (
@@ -85,7 +85,7 @@ class RequestExchange(Exchange):
         self.plan: Plan | None = None
         self.decision: Decision | None = None
         self.admitted: Admitted | None = None
-        self.signals: Signals | None = None
+        self.signals: RequestSignals | None = None
         self.span: Any = None
         self.record = RequestRecord("", Outcome.CLIENT_GONE, 0, 0.0)
 

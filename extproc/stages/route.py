@@ -13,13 +13,19 @@ from extproc.core.ir import JSON
 from extproc.core.multipart import MULTIPART
 from extproc.core.plan import NAMESPACE, Plan, groups
 from extproc.registry.types import Attempts, Commit, Model, Timeouts
-from extproc.routing import chain as chains
-from extproc.stages import answers, bodies, learn, operations, own
+from extproc.routing.decide import decide
+from extproc.routing.decision import Decision, Request, World
+from extproc.routing.identity import identify
+from extproc.routing.signals import RequestSignals
+from extproc.routing.tokens import family_of
+from extproc.stages import answers, bodies, learn, operations, own, shadow
+from extproc.stages.allowance import allow
 from extproc.stages.operations import Asked, Own
 from extproc.stages.reply import ReplyStage
 from extproc.stages.request import DEADLINE
-from extproc.stages.services import Services, UnderWay
-from extproc.stages.shadow import Copy
+from extproc.stages.services import Decided, Services, UnderWay
+from extproc.stages.session import session_of
+from extproc.stages.shadow import Copy, Shadowed
 from extproc.stages.trial import MEDIA, carrying
 from extproc.telemetry.record import Outcome
 
@@ -39,13 +45,14 @@ class RouteExchange(ReplyStage):
     """One request, from its first byte to its last: the handlers of the request side on top of the return stage's."""
 
     table = ROUTE
-    __slots__ = ("_asked", "_headers", "_who", "copy")
+    __slots__ = ("_asked", "_headers", "_shadowed", "_who", "copy")
 
     def __init__(self, services: Services) -> None:
         super().__init__(services)
         self._headers: dict[str, str] = {}
         self._asked: Asked | None = None
         self._who: dict[str, str] = {}
+        self._shadowed: Shadowed | None = None
         self.copy: Copy | None = None
         """What is to be sent again when this request has ended well."""
 
@@ -65,6 +72,7 @@ class RouteExchange(ReplyStage):
                     return [Continue(Kind.REQUEST_HEADERS)]
                 return self._own_answer(asked, b"")
             record.operation = self.client.operation.value
+            self._identify(event)
             self._check_headers(event, asked)
             if event.end:
                 return self._pass_on(asked, Kind.REQUEST_HEADERS)
@@ -75,6 +83,18 @@ class RouteExchange(ReplyStage):
             return self._refuse(error)
         self.state = State.BODY
         return [Continue(Kind.REQUEST_HEADERS)]
+
+    def _identify(self, event: HeadersEvent) -> None:
+        """Who asks; a copy says it itself, for it comes through a door that only this server has the key to."""
+        said = event.headers.get(shadow.HEADER)
+        if said is not None:
+            shadowed = self._shadowed = shadow.read_header(said)
+            self._who, self.record.shadow = shadowed.who, shadowed.first
+            if shadowed.task:
+                event.headers["x-llm-task"] = shadowed.task
+        elif self.registry.identity.sources or self.registry.identity.otherwise:
+            self._who = identify(self.registry.identity, event.headers, event.attributes, event.metadata)
+        self.record.tenant = self._who.get("tenant", "")
 
     def _check_headers(self, event: HeadersEvent, asked: Asked) -> None:
         headers = event.headers
@@ -119,16 +139,67 @@ class RouteExchange(ReplyStage):
             raise operations.unknown_model(name)
         record.commit, record.registry = model.commit.value, self.registry.digest
         needs = client.needs(body)
-        clusters = chains.build(model, self.registry.targets, services.dialects, client, needs, services.health, services.random.random).clusters
+        model, decision, session = self._decide(model, ask, needs, body, len(raw))
+        record.commit = model.commit.value
+        clusters = decision.clusters
         if model.strict or (len(clusters) > 1 and needs & MEDIA):
-            clusters = carrying(services, self.registry, client, raw, body, ask, clusters, strict=model.strict)
+            clusters = decision.clusters = carrying(services, self.registry, client, raw, body, ask, clusters, strict=model.strict)
         # longer than the attempts that are allowed: a failure may pick a sibling key or a larger window from behind
         clusters = clusters[:LONGEST_CHAIN]
         if len(clusters) == 1:
             # Envoy retries a lost connection by itself, but only with a successor to go to
             clusters = clusters * (1 + model.attempts.same_target)
         self.wishes = client.wishes(body)
-        return self._send(model, ask, clusters, Kind.REQUEST_BODY, body)
+        if model.shadow is not None and self._shadowed is None and services.random.random() < model.shadow.share:
+            self.copy = shadow.copy_of(model.shadow.target, seen, raw, self._who)
+        return self._send(model, ask, clusters, Kind.REQUEST_BODY, body, session)
+
+    def _decide(self, model: Model, ask: Ask, needs: frozenset[str], body: JSON, size: int) -> tuple[Model, Decision, str]:
+        """Which model's targets, in which order, and the session that it was decided for. Raises `ApiError` where a limit stands in the way or no
+        target is left."""
+        services, registry, who, shadowed = self.services, self.registry, self._who, self._shadowed
+        wall = services.wall()
+        first = registry.targets[model.ranks[0].targets[0][0]]
+        measured = services.statistics.of(first.clusters[0])
+        signals = self.signals = RequestSignals(
+            self.client,
+            body,
+            ask,
+            needs,
+            self._headers,
+            who,
+            wall,
+            family=family_of(first.model) if first.model != "*" else "",
+            ratio=lambda: measured.token_ratio or 1.0,
+        )
+        limited = ""
+        if shadowed is not None:
+            model = shadow.only(registry, model, shadowed.target)
+        elif registry.limits:
+            model, self.admitted, limited = allow(services.limits, registry, model, who, signals.prompt_tokens, wall)
+        session = session_of(model, self._headers, who, signals) if shadowed is None else ""
+        request = Request(self.client, ask.model, needs, size, signals, who, session, self._headers)
+        world = World(
+            registry,
+            services.dialects,
+            services.facts,
+            services.health,
+            services.statistics,
+            services.limits,
+            services.bandit,
+            services.affinities,
+            services.random,
+            services.monotonic(),
+            wall,
+        )
+        decision = self.decision = decide(model, request, world)
+        decision.limited = limited
+        record = self.record
+        record.rule, record.rank_by, record.observed, record.limited = decision.rule, decision.policy, decision.observed, limited
+        record.routing = [word for word in ("explored", "stayed", "last_resort") if getattr(decision, word)]
+        decision.signals = signals.known
+        services.decisions.append(Decided(decision, record, wall))
+        return model, decision, session
 
     def _pass_on(self, asked: Asked, kind: Kind) -> list[Action]:
         """A path of the registry's `passthrough`: to its one cluster, whatever the body."""
@@ -140,11 +211,15 @@ class RouteExchange(ReplyStage):
         ask = Ask("", bool(asked.stream), kept(self._headers, PASSED), asked.query, asked.form, asked.path)
         return self._send(ONE_TARGET, ask, [asked.cluster] * ONE_TARGET.attempts.total, kind, None)
 
-    def _send(self, model: Model, ask: Ask, clusters: list[str], kind: Kind, body: JSON) -> list[Action]:
+    def _send(self, model: Model, ask: Ask, clusters: list[str], kind: Kind, body: JSON, session: str = "") -> list[Action]:
         """The request's plan to Envoy, in answer to the event of `kind`."""
         services = self.services
         plan = self._planned(model, ask, clusters)
-        self.here = services.under_way[plan.key] = UnderWay(body)
+        self.here = services.under_way[plan.key] = UnderWay(body, session=session)
+        if self.signals is not None:
+            self.here.estimated = self.signals.estimated
+            # they hold the body, and nobody asks for more
+            self.signals = None
         learn.departed(services, self.here, clusters[0])
         if self.collect and isinstance(body, dict):
             self.input_messages = body.get("messages")
