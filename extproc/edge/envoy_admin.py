@@ -6,8 +6,8 @@ a second try.
 
 Polled every quarter of a second while requests come in, so an ejection is honoured a quarter of a second and one answer (some milliseconds) after
 Envoy knows it, at most. When requests end it goes on for a while: Envoy's periodic checks still judge what these showed. Without requests nothing
-is ejected, so it is read rarely then, and at once when the next request comes. A poll costs about 1.5 ms of this process and less of Envoy's
-(measured with 50 clusters): half a percent of a core while busy. An Envoy that does not answer changes nothing: the last known state stays.
+is ejected, so it is read rarely then, and at once when the next request comes. A poll costs about 1 ms of this process
+(measured with 50 clusters), less than half a percent of a core while busy. An Envoy that does not answer changes nothing: the last known state stays.
 """
 
 from __future__ import annotations
