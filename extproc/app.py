@@ -13,19 +13,25 @@ import secrets
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 from extproc import __version__
+from extproc.admin.api import Api, Explain
 from extproc.admin.files import StateFiles
 from extproc.admin.live import LiveRegistry
+from extproc.admin.refusal import Refused
+from extproc.admin.revise import Reviser
 from extproc.core.dialect import Facts
 from extproc.core.usage import Price
 from extproc.dialects.catalog import DIALECTS
 from extproc.edge.books import Books
 from extproc.edge.envoy_admin import EnvoyAdmin
 from extproc.edge.envoy_files import RenderedFiles
+from extproc.edge.keep_statistics import Keeper
 from extproc.edge.reload import Reloader
 from extproc.edge.server import Server
 from extproc.edge.shadow import Shadows
@@ -74,7 +80,8 @@ class FactsCache:
 class ServeOptions:
     """`socket` is where Envoy connects. `admin_socket` None: Envoy's health is not read. `envoy`: where and how to write Envoy's files when
     the registry changes; None leaves them to somebody else. `envoy_binary` None: files are written without Envoy's own validation.
-    `grace` is the seconds that a shutdown waits for translated streams. `state_dir` None: `state` beside `socket`."""
+    `grace` is the seconds that a shutdown waits for translated streams. `state_dir` None: `state` beside `socket`. `api_socket` is where the admin API
+    listens (None: nowhere; of several workers the first does), `api_tcp` and `api_token_file` also on loopback."""
 
     registry: Path
     socket: str
@@ -92,6 +99,9 @@ class ServeOptions:
     trace_console: bool = False
     log_level: int = logging.INFO
     state_dir: Path | None = None
+    api_socket: Path | None = None
+    api_tcp: tuple[str, int] | None = None
+    api_token_file: Path | None = None
 
 
 async def serve(options: ServeOptions) -> None:
@@ -131,16 +141,52 @@ async def serve(options: ServeOptions) -> None:
         admin = None
         if options.admin_socket is not None:
             admin = EnvoyAdmin(options.admin_socket, services.health, lambda: server.active > 0)
+            server.woken = admin.wake
             background.append(asyncio.create_task(admin.run()))
         live.attach(_reloader(options, services, admin))
         background.append(asyncio.create_task(live.run()))
         background.append(asyncio.create_task(shadows.run()))
+        keeper = Keeper(state_dir / f"statistics-{options.worker}.json", services)
+        keeper.load()
+        background.append(asyncio.create_task(keeper.run()))
         await server.start()
+        api = Api(
+            live,
+            Reviser(live),
+            services,
+            _explaining(services),
+            __version__,
+            answering=lambda: admin.answering if admin is not None else None,
+            started=time.time(),
+        )
+        if options.api_socket is not None and options.worker == 0:
+            # some megabytes that the other workers do not need
+            from extproc.admin.listen import listening
+
+            await stack.enter_async_context(listening(api, options.api_socket, options.api_tcp, options.api_token_file))
         log.info("serving", extra={"socket": options.socket, "registry": registry.digest, "models": len(registry.models), "version": __version__})
         await stop.wait()
+        api.draining = True
         log.info("draining", extra={"calls": server.active, "grace_s": options.grace})
         await server.stop(options.grace)
+        keeper.save()
         log.info("stopped")
+
+
+def _explaining(services: Services) -> Explain:
+    def explaining(raw: bytes, path: str | None, headers: Mapping[str, str], method: str) -> dict[str, Any]:
+        # the command line imports this module
+        from extproc.commands.arguments import UsageError
+        from extproc.commands.explain import RefusedError, explain
+
+        try:
+            return explain(services.snapshots.current, raw, path, headers, secrets.randbelow(1 << 31), method)
+        except RefusedError as refused:
+            raise Refused(422, "would_be_refused", f"the client would get status {refused.status}: {refused.message}") from refused
+        except UsageError as error:
+            raise Refused(400, "bad_parameter", str(error)) from error
+
+    return explaining
 
 
 def _reloader(options: ServeOptions, services: Services, admin: EnvoyAdmin | None) -> Reloader:
