@@ -279,7 +279,7 @@ def is_host(host: str) -> bool:
 
 
 def read_regions(field: Field | None) -> frozenset[str]:
-    """Where data stays, or must stay."""
+    """Where data stays, or must stay; what is no region is left out."""
     found: set[str] = set()
     for item in (field.items("a list of regions such as [eu]") if field else None) or []:
         region = item.text("the name of a region")
@@ -289,7 +289,8 @@ def read_regions(field: Field | None) -> frozenset[str]:
             item.fail(f"{shown(region)} is no region", "lower-case letters, digits and dashes, such as eu")
         elif region in found:
             item.fail(f"{shown(region)} is listed twice")
-        found.add(region)
+        else:
+            found.add(region)
     return frozenset(found)
 
 

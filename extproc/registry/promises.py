@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from extproc.registry.fields import Field
-from extproc.registry.problems import shown
+from extproc.registry.problems import shown, spelled
 
 _WORD = re.compile(r"[a-z0-9][a-z0-9_]{0,63}\Z")
 USUAL = {
@@ -16,18 +16,20 @@ USUAL = {
 
 
 def read_promises(field: Field | None) -> frozenset[str]:
-    """The words of a list."""
+    """The words of a list, without those that have problems."""
     found: set[str] = set()
     for item in (field.items("a list of words such as [no_training]") if field else None) or []:
         word = item.text("a word such as no_training")
         if word is None:
             continue
-        usual = USUAL.get(word.lower().replace("-", "_"))
-        if usual:
-            item.fail(f"{shown(word)} has another name here", f"use {usual}")
+        plain = word.lower().replace("-", "_").replace(" ", "_")
+        if plain in USUAL:
+            item.fail(f"{shown(word)} has another name here", f"use {USUAL[plain]}")
         elif not _WORD.match(word):
-            item.fail(f"{shown(word)} is no such word: lower-case letters, digits and underscores", "such as no_training or zero_retention")
+            meant = plain if _WORD.match(plain) else "no_training or zero_retention"
+            item.fail(f"{shown(word)} is no such word: lower-case letters, digits and underscores", f"such as {spelled([meant])}")
         elif word in found:
             item.fail(f"{shown(word)} is listed twice")
-        found.add(word)
+        else:
+            found.add(word)
     return frozenset(found)

@@ -57,6 +57,7 @@ def _ceiling(field: Field | None) -> tuple[float | None, float | None]:
         amount = part.number("a price in US dollars per million tokens") if part else None
         if part is not None and amount is not None and not 0 <= amount <= MAX_PRICE:
             part.fail(f"must be from 0 to {MAX_PRICE:g} US dollars per million tokens, is {amount:g}")
+            amount = None
         found.append(amount)
     return found[0], found[1]
 
