@@ -98,9 +98,7 @@ def day(seed: int, hours: float = 24.0, requests: int = 20_000, *, drift: bool =
     targets."""
     rng = np.random.default_rng(seed)
     happens = _events(hours, rng)
-    offers = tuple(
-        replace(o, first_token=o.first_token * rng.uniform(0.9, 1.1), per_token=o.per_token * rng.uniform(0.9, 1.1)) for o in OFFERS
-    )
+    offers = tuple(replace(o, first_token=o.first_token * rng.uniform(0.9, 1.1), per_token=o.per_token * rng.uniform(0.9, 1.1)) for o in OFFERS)
     asked = tuple(_asked(hours * HOUR, requests, rng))
     normal = rng.standard_normal((len(asked), len(offers), 2))
     uniform = rng.random((len(asked), len(offers)))

@@ -137,9 +137,7 @@ class Targets:
         first_token = offer.first_token * (1.0 + (asked.prompt - cached) / PREFILL) * slow * math.exp(FIRST_SPREAD * first)
         per_token = offer.per_token * slow * math.exp(EACH_SPREAD * each)
         usage = Usage(asked.prompt, asked.output, cached)
-        return Answer(
-            OK, first_token + asked.output * per_token, first_token, per_token, usage, cost_usd(usage, self.price(offer.name, at))
-        )
+        return Answer(OK, first_token + asked.output * per_token, first_token, per_token, usage, cost_usd(usage, self.price(offer.name, at)))
 
 
 def sample_of(cluster: str, asked: Asked, answer: Answer, model: str = "chat") -> Sample:
