@@ -6,9 +6,11 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+import yaml
 
 from extproc.core.usage import Price
 from extproc.providers.kinds import KINDS, QUIRKS
+from extproc.registry import chains, load
 from extproc.registry.load import RegistryError, load_registry, parse_registry
 from extproc.registry.policy import Limit, Require
 from extproc.registry.types import Attempts, Commit, Credential, Passthrough, Rank, Timeouts
@@ -154,6 +156,21 @@ def test_the_example_that_ships() -> None:
     assert {m.commit for m in registry.models.values()} == set(Commit)
     for name in ("gpt-4o", "claude-sonnet-4-5-20250929", "gpt-5", "gemini-2.5-pro", "private"):
         assert registry.resolve(name) is not None
+
+
+def test_what_is_commented_out_in_the_example_is_valid_and_complete() -> None:
+    text = (ROOT / "envoy" / "registry.example.yaml").read_text()
+    whole = re.sub(r"(?m)^( *)#(?! )", r"\1", text)
+    registry = parse_registry(whole.encode(), "/etc/llm/registry.yaml", DAY)
+    written = yaml.safe_load(whole)
+    assert set(load.SECTIONS) == written.keys()
+    assert set(chains.SETTINGS) | {"rules", "shadow"} <= {key for model in (*written["models"].values(), written["defaults"]) for key in model}
+    assert {limit.instead for limit in registry.limits} == {"", "fast"}
+    assert registry.state is not None
+    assert registry.targets["gpt-4o-mini"].drained
+    chat = registry.models["chat"]
+    assert [rule.name for rule in chat.rules] == ["rule1", "code", "pictures", "night", "premium"]
+    assert registry.tenants["acme"].models.permits("gpt-4o")
 
 
 def design() -> str:
