@@ -20,6 +20,7 @@ from extproc.routing import affinity, filters
 from extproc.routing.decision import Candidate, Decision, Excluded, Ranked, Request, World
 from extproc.routing.policies import POLICIES
 from extproc.routing.policies.bandit import context_for
+from extproc.routing.refusals import refusal
 
 _EXPLORING = frozenset({Policy.LATENCY, Policy.SCORE})
 """Policies that only know what they use. The bandit explores by itself; order and cost measure nothing that others would not."""
@@ -44,7 +45,7 @@ def decide(model: Model, request: Request, world: World) -> Decision:
     candidates, pools, last_resort = use.candidates, use.pools, False
     if not candidates:
         if not use.held or not model.last_resort:
-            raise filters.refusal(model, use.excluded)
+            raise refusal(model, use.excluded)
         # trying what is out is better than failing for certain
         candidates, pools, last_resort = use.held, True, True
 
@@ -99,7 +100,7 @@ def _where_the_state_is(model: Model, request: Request, world: World, rule: Rule
     allowed = filters.allowed(model, request, world, rule if rule is not None and rule.only else None, tenant)
     candidates, excluded = filters.with_state(allowed)
     if not candidates:
-        error = filters.refusal(model, excluded)
+        error = refusal(model, excluded)
         if error.kind is ErrorKind.UNPROCESSABLE:
             error.code = "state_not_kept"
             error.message += "; send the whole conversation instead of a reference to earlier answers (SDKs do when `store` is false)"
@@ -108,7 +109,7 @@ def _where_the_state_is(model: Model, request: Request, world: World, rule: Rule
     cluster = first.target.clusters[0]
     gone = filters.turned_away(first.target, cluster, request, world)
     if gone is not None:
-        raise filters.refusal(model, [gone])
+        raise refusal(model, [gone])
     elsewhere = [*first.target.clusters[1:], *(c for other in others for c in other.target.clusters)]
     excluded += [Excluded(c, "other_account", "what the request goes on from lies in one account") for c in elsewhere]
     chosen = Candidate(first.target, first.upstream, [cluster], first.rank, first.weight)

@@ -8,7 +8,6 @@ health) is looked at every time, as cheaply as can be.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,36 +45,39 @@ CODES: dict[str, str] = {
 }
 """Every `Excluded.code` with its meaning. Those of health are the names of `health.Out` in lower case."""
 
-ACCESS = frozenset({"tenant_targets", "tenant_providers"})
-GONE = frozenset({"drained", "inactive"})
-"""Serve nobody, not even as a last resort."""
-FULL = frozenset({"limited", "spent", "concurrency", "requests_per_minute", "tokens_per_minute"})
-"""Would serve, and will again: a caller may wait for it."""
-OUT = frozenset(reason.name.lower() for reason in Out)
-MOMENTARY = GONE | FULL | OUT
-"""All that has to do with the moment, not with what was asked."""
 _MEDIA = frozenset({Need.VISION, Need.DOCUMENTS, Need.AUDIO, Need.VIDEO, Need.IMAGE_URL, Need.DOCUMENT_URL, Need.AUDIO_URL, Need.FILE_ID, Need.STATE})
 """With these a prompt may have more tokens than its body has bytes."""
 _DEAR = 1.25
 """How far an estimate may be off before a prompt is taken to reach a price above the ceiling."""
 _ENTRIES = 4096
-_NAMED = 12
 _UNKNOWN = float("inf")
+
+
+@dataclass(slots=True)
+class Fit:
+    """How long a prompt a target takes, in tokens: `window` its context window, `reach` up to where its price is under the ceiling; both infinite
+    where nothing bounds them. `model` is the one that is served, `drained` the target's own word."""
+
+    candidate: Candidate
+    window: float
+    reach: float
+    model: str
+    drained: bool
 
 
 @dataclass(slots=True)
 class Allowed:
     """What the registry alone lets through: `candidates` in the order of the file, preferred ones first, which are `preferred` many.
 
-    `fits` has for each the context window in tokens, the tokens up to which its price is under the ceiling (both infinite where nothing bounds
-    them) and the model that is served; `tightest` is the least of those numbers. `tiered`: is there a price that goes over the ceiling?
-    `by_name`: does it depend on the client's name for the model? `model` is the very object that this was worked out for.
+    `fits` are theirs, and those of drained targets that nothing else keeps out; `tightest` is the least of their numbers. `tiered`: is there a price
+    that goes over the ceiling? `by_name`: does it depend on the client's name for the model? `model` is the very object that this was worked
+    out for.
     """
 
     model: Model
     candidates: list[Candidate]
     excluded: list[Excluded]
-    fits: list[tuple[float, float, str]]
+    fits: list[Fit]
     tightest: float
     preferred: int
     tiered: bool
@@ -184,16 +186,18 @@ def _add(
         reach = min(reach, _reach(price, require.usd_per_million_tokens))
     if reach < 0:
         why = why or ("price_ceiling", "it costs more than the ceiling" if price is not None else "its price is unknown, and there is a ceiling")
-    if why is None and target.drained:
-        why = ("drained", "drained")
     if why is not None:
         found.excluded += [Excluded(c, *why) for c in target.clusters]
         return
     assert upstream is not None
     window = float(facts.context_window or _UNKNOWN)
     clusters = list(target.clusters)
-    found.candidates.append(Candidate(target, upstream, clusters, place, weight, plain=len(clusters) == 1 and not _limits(target)))
-    found.fits.append((window, reach, facts.model))
+    candidate = Candidate(target, upstream, clusters, place, weight, plain=len(clusters) == 1 and not _limits(target))
+    found.fits.append(Fit(candidate, window, reach, facts.model, target.drained))
+    if target.drained:
+        found.excluded += _drained(candidate)
+    else:
+        found.candidates.append(candidate)
     found.tightest = min(found.tightest, window, reach)
     found.tiered |= reach < _UNKNOWN
 
@@ -281,10 +285,11 @@ def _keys(candidate: Candidate, request: Request, world: World, use: Usable) -> 
 def with_state(found: Allowed) -> tuple[list[Candidate], list[Excluded]]:
     """Of what the registry allows, what may serve a request that goes on from what lies with a provider: nobody here knows how long its prompt is, so
     the price must be under the ceiling at any length."""
-    candidates = [c for c, (_, reach, _) in zip(found.candidates, found.fits, strict=True) if reach == _UNKNOWN]
-    dear = [c for c, (_, reach, _) in zip(found.candidates, found.fits, strict=True) if reach < _UNKNOWN]
     detail = "long prompts cost more than the ceiling there, and the length of this one is unknown"
-    return candidates, [*found.excluded, *(Excluded(cluster, "price_ceiling", detail) for c in dear for cluster in c.clusters)]
+    dear = [Excluded(c, "price_ceiling", detail) for fit in found.fits if fit.reach < _UNKNOWN for c in fit.candidate.clusters]
+    out = {e.cluster for e in dear}
+    candidates = [c for c in found.candidates if c.cluster not in out]
+    return candidates, [*(e for e in found.excluded if e.cluster not in out), *dear]
 
 
 def turned_away(target: Target, cluster: str, request: Request, world: World) -> Excluded | None:
@@ -313,61 +318,27 @@ def _full(target: Target, cluster: str, request: Request, world: World) -> Exclu
 def _fitting(found: Allowed, request: Request, world: World) -> tuple[list[Candidate], list[Excluded]]:
     """The candidates that the prompt fits, by length and by what its length costs."""
     fitting: list[Candidate] = []
-    excluded = found.excluded.copy()
+    # a drained target that is too small is no hope for later
+    excluded = [e for e in found.excluded if e.code != "drained"]
     media = not _MEDIA.isdisjoint(request.needs)
-    for candidate, (window, reach, model) in zip(found.candidates, found.fits, strict=True):
-        clusters = candidate.target.clusters
+    for fit in found.fits:
+        candidate, window, reach = fit.candidate, fit.window, fit.reach
         ratio = world.statistics.of(candidate.cluster).token_ratio or 1.0
         if request.size > window:
-            least = estimate_low(request.signals.prompt, family_of(model), ratio)
+            least = estimate_low(request.signals.prompt, family_of(fit.model), ratio)
             if least > window:
                 detail = f"at least {least} tokens, and its context window has {window:.0f}"
-                excluded += [Excluded(c, "context_window", detail) for c in clusters]
+                excluded += [Excluded(c, "context_window", detail) for c in candidate.clusters]
                 continue
-        if (media or request.size > reach) and reach < estimate(request.signals.prompt, family_of(model)) * max(ratio, 1.0) * _DEAR:
+        if (media or request.size > reach) and reach < estimate(request.signals.prompt, family_of(fit.model)) * max(ratio, 1.0) * _DEAR:
             detail = f"a prompt of more than {reach:.0f} tokens costs more than the ceiling there"
-            excluded += [Excluded(c, "price_ceiling", detail) for c in clusters]
-            continue
-        fitting.append(candidate)
+            excluded += [Excluded(c, "price_ceiling", detail) for c in candidate.clusters]
+        elif fit.drained:
+            excluded += _drained(candidate)
+        else:
+            fitting.append(candidate)
     return fitting, excluded
 
 
-def refusal(model: Model, excluded: Iterable[Excluded]) -> ApiError:
-    """Why nobody serves the request: each target with what removed it.
-
-    CONTEXT_LENGTH where the prompt's length is all that stands in the way somewhere: that is the client's to mend, and clients know how.
-    """
-    # a target that a rule leaves out was never asked for
-    asked = [e for e in excluded if e.code != "rule"]
-    codes = {e.code for e in asked}
-    away = [e for e in asked if e.code in MOMENTARY]
-    serving = [e for e in away if e.code not in GONE]
-    named = _named(asked)
-    where = f"model {model.name!r}"
-    if serving and all(e.code in FULL for e in serving):
-        # nobody knows when one of the requests under way ends, but it is soon
-        wait = min(e.seconds or 1.0 for e in serving)
-        return ApiError(ErrorKind.RATE_LIMITED, f"every target of {where} that could serve this is at a limit: {named}", retry_after=wait)
-    if away or not asked:
-        known = [e.seconds for e in away if e.seconds > 0]
-        # an operator drained what is drained: nobody knows until when
-        soon = min(known) if known else None if codes & MOMENTARY <= {"drained"} else 1.0
-        return ApiError(ErrorKind.UNAVAILABLE, f"no target of {where} can serve this just now: {named or 'it has none'}", retry_after=soon)
-    if "context_window" in codes:
-        return ApiError(ErrorKind.CONTEXT_LENGTH, f"the prompt is longer than any target of {where} takes: {named}")
-    if codes <= ACCESS:
-        return ApiError(ErrorKind.PERMISSION, f"this tenant may not use the targets of {where}: {named}")
-    return ApiError(ErrorKind.UNPROCESSABLE, f"no target of {where} can carry what this request needs: {named}")
-
-
-def _named(excluded: Iterable[Excluded]) -> str:
-    """`a (reason); b (reason)`. The keys of a target are one where the reason is the same."""
-    reasons: dict[str, list[str]] = {}
-    for e in excluded:
-        said = reasons.setdefault(e.cluster.partition("@")[0], [])
-        if e.detail not in said:
-            said.append(e.detail)
-    shown = [f"{target} ({', '.join(said)})" for target, said in list(reasons.items())[:_NAMED]]
-    if len(reasons) > _NAMED:
-        shown.append(f"and {len(reasons) - _NAMED} more")
-    return "; ".join(shown)
+def _drained(candidate: Candidate) -> list[Excluded]:
+    return [Excluded(c, "drained", "drained") for c in candidate.clusters]

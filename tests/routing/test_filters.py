@@ -12,7 +12,7 @@ from extproc.core.errors import ApiError, ErrorKind
 from extproc.core.prompt import Media
 from extproc.core.usage import Price
 from extproc.registry.policy import Access, Require, Tenant
-from extproc.routing import filters
+from extproc.routing import filters, refusals
 from extproc.routing.decide import decide
 from extproc.routing.decision import Request, World
 from extproc.routing.health import LAST_RESORTS, Out
@@ -330,7 +330,7 @@ def test_a_long_list_is_cut() -> None:
 
 def test_every_code_has_a_meaning() -> None:
     assert {o.name.lower() for o in Out} <= set(filters.CODES)
-    assert set(filters.CODES) >= filters.ACCESS | filters.MOMENTARY
+    assert set(filters.CODES) >= refusals.ACCESS | refusals.MOMENTARY
 
 
 def test_the_memo_is_bounded_and_a_wildcard_counts_by_name() -> None:
