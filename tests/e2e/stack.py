@@ -27,10 +27,12 @@ from extproc.edge import call as edge_call
 from extproc.edge.books import Books
 from extproc.edge.envoy_admin import EnvoyAdmin
 from extproc.edge.server import Server
-from extproc.envoyconfig.options import MIB, Otlp
+from extproc.edge.shadow import Shadows
+from extproc.envoyconfig.options import MIB, SHADOW_SOCKET, Otlp
 from extproc.envoyconfig.sources import Sources
 from extproc.registry.load import parse_registry
 from extproc.registry.types import Registry
+from extproc.routing.breaker import Patience
 from extproc.routing.health import Health
 from extproc.simulator import Fault, FaultKind, Received, Simulator
 from extproc.stages.services import Options, Services, Snapshots
@@ -40,6 +42,8 @@ from extproc.telemetry.tree import SpanView
 from tests.envoy_process import RunningEnvoy, running_envoy, short_directory
 
 T = TypeVar("T")
+UNBROKEN = Patience(failures=1_000_000)
+"""No circuit breaker, as there is no ejection: they have tests of their own, and elsewhere would only let tests disturb each other."""
 PATIENCE = 20.0
 """Seconds until something that must happen counts as hanging. Never the thing that is tested."""
 
@@ -142,9 +146,7 @@ class Stack:
             for sim in self.sims.values():
                 sim.clear_faults()
                 sim.received.clear()
-            for target in self.services.snapshots.current.targets.values():
-                for cluster in target.clusters:
-                    self.services.health.recovered(cluster, self.services.health.now)
+            self.services.health.forget()
 
         self.thread.call(clear)
 
@@ -205,9 +207,12 @@ def running_stack(
     options: Options | None = None,
     files: Mapping[str, str] | None = None,
     sources: Sources | None = None,
+    patience: Patience = UNBROKEN,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Stack]:
     """Everything up, and down again. `registry_text` makes the registry from the simulators and the directory with the key files. `files` are those
-    that hold more than the bare key, by provider. `sources`: other YAML files than the defaults."""
+    that hold more than the bare key, by provider. `sources`: other YAML files than the defaults. `patience` with providers that fail,
+    and the `clock` that it goes by: the product's own is `Patience()`."""
     thread = LoopThread()
     lines, spans = Lines(), Spans()
     seen: list[tuple[str, str]] = []
@@ -232,7 +237,7 @@ def running_stack(
             tracing = tracing_from_environment()
         stack.callback(tracing.shutdown)
         books = Books(tracing, lines.write)
-        health = Health(time.monotonic)
+        health = Health(clock, patience)
         services = Services(
             snapshots=Snapshots(registry),
             dialects=DIALECTS,
@@ -247,7 +252,8 @@ def running_stack(
         stack.enter_context(patch.object(edge_call, "event_of", recorded))
         # Envoy's health check must find the server: it is there first
         (directory / "run").mkdir()
-        server = thread.do(_started(services, books, str(directory / "run" / "extproc-0.sock")))
+        server, copying = thread.do(_started(services, books, str(directory / "run" / "extproc-0.sock")))
+        stack.callback(lambda: thread.call(copying.cancel))
         stack.callback(lambda: thread.do(server.stop(0.5)))
         envoy = stack.enter_context(
             running_envoy(
@@ -272,10 +278,11 @@ def running_stack(
         yield Stack(envoy, sims, services, server, admin, lines, spans, thread, directory, seen)
 
 
-async def _started(services: Services, books: Books, socket: str) -> Server:
-    server = Server(services, books, [f"unix:{socket}"])
+async def _started(services: Services, books: Books, socket: str) -> tuple[Server, asyncio.Task[None]]:
+    shadows = Shadows(str(Path(socket).parent / SHADOW_SOCKET))
+    server = Server(services, books, [f"unix:{socket}"], shadows)
     await server.start()
-    return server
+    return server, asyncio.create_task(shadows.run())
 
 
 def wait_healthy(envoy: RunningEnvoy, servers: int = 1) -> None:
