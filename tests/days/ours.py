@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from extproc.core.dialect import Facts
 from extproc.core.prompt import Prompt
 from extproc.dialects.catalog import DIALECTS
 from extproc.providers.kinds import KINDS
-from extproc.registry.policy import Affinity, Policy, RankBy, SignalValue
+from extproc.registry.policy import Affinity, RankBy, SignalValue
 from extproc.registry.types import Commit, Credential, Model, Provider, Rank, Registry, Target
 from extproc.routing.affinity import Affinities, left_in_cache
 from extproc.routing.bandit import Bandit
@@ -18,7 +17,6 @@ from extproc.routing.decide import decide
 from extproc.routing.decision import Request, World
 from extproc.routing.health import Health
 from extproc.routing.limits import Limits
-from extproc.routing.policies.bandit import context_for
 from extproc.routing.reward import reward
 from extproc.routing.statistics import OK, Sample, Statistics
 from extproc.stages.services import own_facts
@@ -64,10 +62,9 @@ class Told:
 class Sidecar:
     """A router."""
 
-    def __init__(self, ours: Ours, day: Day, targets: Targets, health: Health, clock: Clock, bandit: Callable[[], Bandit] = Bandit) -> None:
-        self.ours = ours
-        self.clock = clock
-        self.snapshots = [(start, registry(ours, day, targets, start)) for start in reversed(sorted({0.0, *_changes(day)}))]
+    def __init__(self, ours: Ours, day: Day, targets: Targets, health: Health, clock: Clock) -> None:
+        self.contexts: dict[int, str] = {}
+        self.snapshots = [(start, registry(ours, day, targets, start)) for start in sorted({0.0, *_changes(day)}, reverse=True)]
         self.world = World(
             registry=self.snapshots[-1][1],
             dialects=DIALECTS,
@@ -75,7 +72,7 @@ class Sidecar:
             health=health,
             statistics=Statistics(),
             limits=Limits(),
-            bandit=bandit(),
+            bandit=Bandit(),
             affinities=Affinities(),
             random=random.Random(day.seed),
             now=0.0,
@@ -86,7 +83,10 @@ class Sidecar:
         world = self.world
         world.now = world.wall = now
         world.registry = next(registry for start, registry in self.snapshots if start <= now)
-        return decide(world.registry.models[MODEL], self._request(asked), world).clusters
+        request = Request(CLIENT, MODEL, frozenset(), asked.prompt * 4, Told(asked), session=asked.session)
+        decision = decide(world.registry.models[MODEL], request, world)
+        self.contexts[asked.n] = decision.context
+        return decision.clusters
 
     def began(self, cluster: str) -> None:
         self.world.statistics.began(cluster)
@@ -96,16 +96,13 @@ class Sidecar:
         world.statistics.ended(sample.cluster)
         world.statistics.record(sample, now)
         model = world.registry.models[MODEL]
-        worth = reward(sample, model.objectives)
+        context = self.contexts[asked.n]
+        worth = reward(sample, model.objectives) if context else None
         if worth is not None:
-            world.bandit.learn(context_for(model, self._request(asked)), sample.cluster, worth, now)
+            world.bandit.learn(context, sample.cluster, worth, now)
         if sample.outcome == OK and sample.usage is not None:
             price = world.registry.targets[sample.cluster].price
             world.affinities.served(asked.session, sample.cluster, left_in_cache(sample.usage, price), now)
-
-    @staticmethod
-    def _request(asked: Asked) -> Request:
-        return Request(CLIENT, MODEL, frozenset(), asked.prompt * 4, Told(asked), session=asked.session)
 
 
 def registry(ours: Ours, day: Day, targets: Targets, at: float) -> Registry:
