@@ -30,12 +30,10 @@ from extproc.dialects.catalog import DIALECTS
 from extproc.registry.facts import facts_for
 from extproc.registry.load import load_registry
 from extproc.registry.types import Credential, Registry, Target
-from extproc.routing import chain
 from extproc.routing.health import Health
 from extproc.stages import bodies
 from extproc.stages.route import RouteExchange
 from extproc.stages.services import Services, Snapshots
-from extproc.stages.trial import MEDIA
 from extproc.stages.upstream import UpstreamRequest, build, via_of
 
 _SHOWN = 4000
@@ -62,7 +60,7 @@ class RefusedError(Exception):
 
 
 def explain(registry: Registry, raw: bytes, path: str | None, headers: Mapping[str, str], seed: int, method: str = "POST") -> dict[str, Any]:
-    """The whole explanation as JSON. Raises `RefusedError` where the server would refuse the request."""
+    """The whole explanation as JSON, of a server that has just begun. Raises `RefusedError` where the server would refuse the request."""
     day = datetime.now(UTC).date()
     services = Services(
         snapshots=Snapshots(registry),
@@ -74,6 +72,12 @@ def explain(registry: Registry, raw: bytes, path: str | None, headers: Mapping[s
         new_id=lambda: "explain",
         facts=lambda target, asked: facts_for(target, asked, day) if target.model == "*" else (target.facts, target.price),
     )
+    return explain_with(services, raw, path, headers, method)
+
+
+def explain_with(services: Services, raw: bytes, path: str | None, headers: Mapping[str, str], method: str = "POST") -> dict[str, Any]:
+    """The same with what these services know: health, statistics, limits. They are `rehearsal` ones, so that nothing is learned from it."""
+    registry = services.snapshots.current
     if "content-type" not in headers and raw.startswith(b"--"):
         # a form says its boundary in its first line
         headers = {**headers, "content-type": f"{multipart.MULTIPART}; boundary={raw[2:74].splitlines()[0].decode('latin-1')}"}
@@ -114,13 +118,13 @@ def explain(registry: Registry, raw: bytes, path: str | None, headers: Mapping[s
     attempts = [{"attempt": n, **entry(cluster)} for n, cluster in enumerate(clusters[: plan.total], 1)]
     if plan.path:
         return said | {"passthrough": clusters[0], "chain": clusters, "attempts_at_most": plan.total, "attempts": attempts}
-    model = registry.models[plan.model]
+    decision = route.decision
+    assert decision is not None
+    model, told = registry.models[plan.model], decision.said()
     needs = client.needs(body)
-    # the same draws as the route stage's give the same chain, and its exclusions
-    found = chain.build(model, registry.targets, DIALECTS, client, needs, services.health, random.Random(seed).random)  # noqa: S311
-    excluded = [{"cluster": e.cluster, "code": e.code, "why": e.detail} for e in found.excluded]
-    for cluster in found.clusters if model.strict or needs & MEDIA else ():
-        lost = entry(cluster) if cluster not in clusters else {"losses": []}
+    excluded = [{"cluster": e.cluster, "code": e.code, "why": e.detail} for e in decision.excluded]
+    for cluster in [r.candidate.cluster for r in decision.ranked if r.candidate.cluster not in clusters]:
+        lost = entry(cluster)
         if "error" in lost:
             excluded.append({"cluster": cluster, "code": "untranslatable", "why": lost["error"]})
         elif lost["losses"] and model.strict:
@@ -134,6 +138,14 @@ def explain(registry: Registry, raw: bytes, path: str | None, headers: Mapping[s
         "strict": model.strict,
         "needs": sorted(needs),
         "candidates": [c for rank in model.ranks for t, _ in rank.targets for c in registry.targets[t].clusters],
+        "who": route.who,
+        "signals": told["signals"],
+        "rule": decision.rule,
+        "rank_by": decision.policy,
+        "ranked": told["ranked"],
+        "routing": route.record.routing,
+        "observed": decision.observed,
+        "limited": decision.limited,
         "excluded": excluded,
         "chain": clusters,
         "attempts_at_most": plan.total,

@@ -213,6 +213,15 @@ class Limits:
                 self._day.add(key, usd, wall)
                 self._month.add(key, usd, wall)
 
+    def withdraw(self, admitted: Admitted, wall: float) -> None:
+        """The request was never meant to be sent (somebody asked what would happen to it): as if it had not been counted."""
+        self.settle(admitted, 0.0, 0.0, wall)
+        slot = slot_of(wall)
+        for counted, key in admitted.counters:
+            minute = self._requests.find(key, slot) if counted.requests else None
+            if minute is not None:
+                minute.give_back(1.0, admitted.slot, slot)
+
     def full(self, target: Target, cluster: str, in_flight: int, tokens: float, wall: float) -> Full | None:
         """Does `cluster` take a request of about `tokens` now, by the registry's limits for its target?"""
         most = target.concurrency

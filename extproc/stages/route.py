@@ -45,13 +45,14 @@ class RouteExchange(ReplyStage):
     """One request, from its first byte to its last: the handlers of the request side on top of the return stage's."""
 
     table = ROUTE
-    __slots__ = ("_asked", "_headers", "_shadowed", "_who", "copy")
+    __slots__ = ("_asked", "_headers", "_shadowed", "copy", "who")
 
     def __init__(self, services: Services) -> None:
         super().__init__(services)
         self._headers: dict[str, str] = {}
         self._asked: Asked | None = None
-        self._who: dict[str, str] = {}
+        self.who: dict[str, str] = {}
+        """Who asks: the identity's values."""
         self._shadowed: Shadowed | None = None
         self.copy: Copy | None = None
         """What is to be sent again when this request has ended well."""
@@ -89,12 +90,12 @@ class RouteExchange(ReplyStage):
         said = event.headers.get(shadow.HEADER)
         if said is not None:
             shadowed = self._shadowed = shadow.read_header(said)
-            self._who, self.record.shadow = shadowed.who, shadowed.first
+            self.who, self.record.shadow = shadowed.who, shadowed.first
             if shadowed.task:
                 event.headers["x-llm-task"] = shadowed.task
         elif self.registry.identity.sources or self.registry.identity.otherwise:
-            self._who = identify(self.registry.identity, event.headers, event.attributes, event.metadata)
-        self.record.tenant = self._who.get("tenant", "")
+            self.who = identify(self.registry.identity, event.headers, event.attributes, event.metadata)
+        self.record.tenant = self.who.get("tenant", "")
 
     def _check_headers(self, event: HeadersEvent, asked: Asked) -> None:
         headers = event.headers
@@ -151,13 +152,13 @@ class RouteExchange(ReplyStage):
             clusters = clusters * (1 + model.attempts.same_target)
         self.wishes = client.wishes(body)
         if model.shadow is not None and self._shadowed is None and services.random.random() < model.shadow.share:
-            self.copy = shadow.copy_of(model.shadow.target, seen, raw, self._who)
+            self.copy = shadow.copy_of(model.shadow.target, seen, raw, self.who)
         return self._send(model, ask, clusters, Kind.REQUEST_BODY, body, session)
 
     def _decide(self, model: Model, ask: Ask, needs: frozenset[str], body: JSON, size: int) -> tuple[Model, Decision, str]:
         """Which model's targets, in which order, and the session that it was decided for. Raises `ApiError` where a limit stands in the way or no
         target is left."""
-        services, registry, who, shadowed = self.services, self.registry, self._who, self._shadowed
+        services, registry, who, shadowed = self.services, self.registry, self.who, self._shadowed
         wall = services.wall()
         first = registry.targets[model.ranks[0].targets[0][0]]
         measured = services.statistics.of(first.clusters[0])
