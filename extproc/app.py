@@ -80,8 +80,8 @@ class FactsCache:
 class ServeOptions:
     """`socket` is where Envoy connects. `admin_socket` None: Envoy's health is not read. `envoy`: where and how to write Envoy's files when
     the registry changes; None leaves them to somebody else. `envoy_binary` None: files are written without Envoy's own validation.
-    `grace` is the seconds that a shutdown waits for translated streams. `state_dir` None: `state` beside `socket`. `api_socket` is where the admin API
-    listens (None: nowhere; of several workers the first does), `api_tcp` and `api_token_file` also on loopback."""
+    `grace` is the seconds that a shutdown waits for translated streams. `state_dir` None: `state` beside `socket`. `api_socket` is where the admin
+    API listens (None: nowhere; of several workers the first does), `api_tcp` and `api_token_file` also on loopback."""
 
     registry: Path
     socket: str

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
-
-class Shared(NamedTuple):
-    """`version` grows by one with every document that is put; the first has 1."""
-
-    version: int
-    document: bytes
+from extproc.edge.shared_overlay import Shared
 
 
 class SharedOverlay(Protocol):

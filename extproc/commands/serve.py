@@ -9,8 +9,9 @@ from pathlib import Path
 
 import uvloop
 
+from extproc.admin.door import DoorError
 from extproc.app import ServeOptions, serve
-from extproc.commands.arguments import add_envoy, add_registry, envoy_options
+from extproc.commands.arguments import UsageError, add_admin_api, add_envoy, add_registry, envoy_options, host_port
 from extproc.envoyconfig.binary import EnvoyNotFoundError, find_envoy
 from extproc.envoyconfig.options import MIB
 
@@ -33,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--grace", type=float, default=30.0, metavar="SECONDS", help="how long a shutdown waits for streams (default: 30)")
     parser.add_argument("--trace-console", action="store_true", help="print every trace as a tree to standard error")
     parser.add_argument("--debug", action="store_true", help="log more; still never bodies")
+    add_admin_api(parser)
     add_envoy(parser, run_dir_required=True)
 
 
@@ -63,6 +65,10 @@ def options_of(args: argparse.Namespace) -> ServeOptions:
         grace=args.grace,
         trace_console=args.trace_console,
         log_level=logging.DEBUG if args.debug else logging.INFO,
+        state_dir=args.state_dir.absolute() if args.state_dir is not None else run_dir / "state",
+        api_socket=None if args.no_admin else run_dir / "admin-api.sock",
+        api_tcp=host_port(args.admin_listen, "--admin-listen") if args.admin_listen is not None and not args.no_admin else None,
+        api_token_file=args.admin_token_file,
     )
 
 
@@ -70,5 +76,8 @@ def run(args: argparse.Namespace) -> int:
     options = options_of(args)
     Path(options.socket).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     gc.set_threshold(*_GC_THRESHOLD)
-    uvloop.run(serve(options))
+    try:
+        uvloop.run(serve(options))
+    except DoorError as error:
+        raise UsageError(str(error)) from error
     return 0

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from extproc.commands.arguments import add_envoy, add_registry, envoy_options
+from extproc.commands.arguments import add_admin_api, add_envoy, add_registry, envoy_options
 from extproc.commands.check import problems_of, report
 from extproc.commands.ports import is_taken
 from extproc.commands.stopping import on_stop
@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--expose-losses", action="store_true", help="send x-llm-losses to clients (of a stream: what its request lost)")
     parser.add_argument("--show-alias", action="store_true", help="name the model in answers as the client did, not as the provider does")
     parser.add_argument("--trace-console", action="store_true", help="print every trace as a tree, Envoy's spans included")
+    add_admin_api(parser)
     add_envoy(parser)
 
 
@@ -59,8 +60,17 @@ def server_arguments(args: argparse.Namespace, options: Options) -> list[str]:
         ("--envoy-dir", str(args.envoy_dir) if args.envoy_dir else None),
         ("--envoy", args.envoy),
         ("--grace", str(args.grace)),
+        ("--state-dir", str(args.state_dir.absolute()) if args.state_dir else None),
+        ("--admin-listen", args.admin_listen),
+        ("--admin-token-file", str(args.admin_token_file.absolute()) if args.admin_token_file else None),
     ]
-    flags = [flag for flag, on in (("--no-expose", args.no_expose), ("--expose-losses", args.expose_losses), ("--show-alias", args.show_alias)) if on]
+    switches = (
+        ("--no-expose", args.no_expose),
+        ("--expose-losses", args.expose_losses),
+        ("--show-alias", args.show_alias),
+        ("--no-admin", args.no_admin),
+    )
+    flags = [flag for flag, on in switches if on]
     return [part for name, value in given if value is not None for part in (name, value)] + flags
 
 

@@ -63,6 +63,11 @@ class EnvoyAdmin:
         """A request has come: read now if nobody asked for a while. Cheap, for every request."""
         self._woken.set()
 
+    @property
+    def answering(self) -> bool | None:
+        """Did it answer last time? None: not asked yet."""
+        return self._answering
+
     async def refresh(self) -> bool:
         """Read once. False if Envoy did not answer."""
         try:

@@ -31,6 +31,8 @@ class RenderedFiles:
         self._directory = directory
         self._binary = binary
         self._worker = worker
+        self._out = Path(options.out_dir)
+        self._bootstrap: bytes | None = None
 
     async def check(self, registry: Registry) -> str | None:
         """Why `write` would refuse it, or None."""
@@ -42,22 +44,32 @@ class RenderedFiles:
 
     def _checked(self, registry: Registry) -> str | None:
         rendered = self._rendered(registry)
-        return rendered if isinstance(rendered, str) else self._refusal(registry, rendered[0], rendered[1])
+        if isinstance(rendered, str):
+            return rendered
+        sources, files = rendered
+        return None if self._stands(self._news(files)) else self._refusal(registry, sources)
 
     def _written(self, registry: Registry) -> Written:
         rendered = self._rendered(registry)
         if isinstance(rendered, str):
             return Written(rendered)
         sources, files = rendered
-        out = Path(self._options.out_dir)
-        if self._stands(files, out):
-            return Written(None)
-        refusal = self._refusal(registry, sources, files)
-        if refusal is not None:
-            return Written(refusal)
-        if self._worker == 0:
-            write(files, out)
-        return Written(None, changed=True)
+        news = self._news(files)
+        stands = self._stands(news)
+        if not stands or BOOTSTRAP in news:
+            refusal = self._refusal(registry, sources)
+            if refusal is not None:
+                return Written(refusal)
+            if self._worker == 0:
+                write(news, self._out)
+        self._bootstrap = files[BOOTSTRAP]
+        return Written(None, changed=not stands)
+
+    def _news(self, files: dict[str, bytes]) -> dict[str, bytes]:
+        """`files` without a bootstrap that is the same as last time. A running Envoy does not read it, and the one that it was started with is left
+        alone: whoever started it may have added to it."""
+        same = self._bootstrap in (None, files[BOOTSTRAP]) and (self._out / BOOTSTRAP).is_file()
+        return {name: content for name, content in files.items() if name != BOOTSTRAP} if same else files
 
     def _rendered(self, registry: Registry) -> tuple[Sources, dict[str, bytes]] | str:
         try:
@@ -69,25 +81,24 @@ class RenderedFiles:
             return "\n".join(str(p) for p in problems)
         return sources, render(registry, self._options, sources)
 
-    def _refusal(self, registry: Registry, sources: Sources, files: dict[str, bytes]) -> str | None:
-        if self._binary is None or self._stands(files, Path(self._options.out_dir)):
+    def _refusal(self, registry: Registry, sources: Sources) -> str | None:
+        if self._binary is None:
             return None
-        trial = Path(self._options.out_dir) / f"trial-{self._worker}"
+        trial = self._out / f"trial-{self._worker}"
         # rendered for where it lies: a new provider's secret is not in `out_dir` yet
         write(render(registry, replace(self._options, out_dir=str(trial)), sources), trial)
         refusal = validate_with_envoy(self._binary, trial)
         return None if refusal is None else f"envoy refuses the rendered configuration: {refusal}"
 
-    def _stands(self, files: dict[str, bytes], out: Path) -> bool:
-        """Are these the files that are there, but for the comment in their first line (which names the registry that they were made for)?
-
-        The bootstrap does not count: a running Envoy does not read it.
-        """
-        there = {f"sds/{path.name}" for path in (out / "sds").glob("*.yaml")}
+    def _stands(self, files: dict[str, bytes]) -> bool:
+        """Is what a running Envoy reads there already, but for the comment in its first line (which names the registry that it was made for)?"""
+        there = {f"sds/{path.name}" for path in (self._out / "sds").glob("*.yaml")}
         if there != {name for name in files if name.startswith("sds/")}:
             return False
         return all(
-            (out / name).is_file() and _told((out / name).read_bytes()) == _told(content) for name, content in files.items() if name != BOOTSTRAP
+            (self._out / name).is_file() and _told((self._out / name).read_bytes()) == _told(content)
+            for name, content in files.items()
+            if name != BOOTSTRAP
         )
 
 

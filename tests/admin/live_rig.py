@@ -29,6 +29,7 @@ targets:
 models:
   chat: {targets: [a, b], strict: false}
   other: {targets: [b]}
+identity: {tenant: {header: x-tenant}}
 """
 
 
