@@ -120,12 +120,20 @@ def test_the_example_passes_the_check_and_envoy_takes_it(tmp_path: Path) -> None
 
 
 @pytest.fixture(scope="module")
-def world() -> Iterator[tuple[Stack, Service]]:
+def shared() -> Iterator[tuple[Stack, Service]]:
     with (
         rate_limit_service() as service,
         running_stack(registry_text, {"oa": "openai_chat", "an": "anthropic_messages"}, KEYS, sources=with_the_example(service.port)) as stack,
     ):
         yield stack, service
+
+
+@pytest.fixture
+def world(shared: tuple[Stack, Service]) -> tuple[Stack, Service]:
+    stack, service = shared
+    stack.reset()
+    service.asked, service.over = [], frozenset()
+    return shared
 
 
 MESSAGES: list[Any] = [{"role": "user", "content": "Say hello."}]
@@ -141,7 +149,6 @@ def asked_before(tenant: str) -> list[Told]:
 def test_tokens_are_told_when_the_answer_is_over(world: tuple[Stack, Service], sdk: str, model: str, stream: bool) -> None:
     """Watched and translated, of both kinds."""
     stack, service = world
-    stack.reset()
     who = {"x-tenant": "acme"}
     if sdk == "openai":
         client = openai.OpenAI(base_url=f"{stack.url}/v1", api_key="k", default_headers=who, max_retries=0)
@@ -168,28 +175,24 @@ def test_tokens_are_told_when_the_answer_is_over(world: tuple[Stack, Service], s
 
 def test_a_refusal_of_the_service_is_in_the_callers_dialect(world: tuple[Stack, Service]) -> None:
     stack, service = world
-    stack.reset()
     service.over = frozenset({"acme"})
-    try:
-        headers = {"x-tenant": "acme", "anthropic-version": "2023-06-01", "x-api-key": "k"}
-        body = {"model": "an", "max_tokens": 5, "messages": MESSAGES}
-        answer = httpx.post(f"{stack.url}/v1/messages", headers=headers, json=body, timeout=PATIENCE)
-        assert answer.status_code == 429
-        assert answer.headers["retry-after"] == "17"
-        assert answer.json()["error"]["type"] == "rate_limit_error"
-        assert stack.calls() == {}, "no provider was asked"
-        assert service.calls(1) == [asked_before("acme")], "and nothing is told of its tokens"
-        other = httpx.post(f"{stack.url}/v1/messages", headers={**headers, "x-tenant": "other"}, json=body, timeout=PATIENCE)
-        assert other.status_code == 200
-        service.calls(2)
-    finally:
-        service.over = frozenset()
+    headers = {"x-tenant": "acme", "anthropic-version": "2023-06-01", "x-api-key": "k"}
+    body = {"model": "an", "max_tokens": 5, "messages": MESSAGES}
+    answer = httpx.post(f"{stack.url}/v1/messages", headers=headers, json=body, timeout=PATIENCE)
+    assert answer.status_code == 429
+    assert answer.headers["retry-after"] == "17"
+    assert answer.json()["error"]["type"] == "rate_limit_error"
+    assert stack.calls() == {}, "no provider was asked"
+    assert service.calls(1) == [asked_before("acme")], "and nothing is told of its tokens"
+    other = httpx.post(f"{stack.url}/v1/messages", headers={**headers, "x-tenant": "other"}, json=body, timeout=PATIENCE)
+    assert other.status_code == 200
+    before, _ = service.calls(2)
+    assert before == asked_before("other")
 
 
 def test_whom_nobody_knows_and_what_fails(world: tuple[Stack, Service]) -> None:
     """The unknown share one descriptor. An answer without usage adds nothing."""
     stack, service = world
-    stack.reset()
     stack.fault("oa", "status", status=400)
     body = {"model": "oa", "messages": MESSAGES}
     assert httpx.post(f"{stack.url}/v1/chat/completions", json=body, timeout=PATIENCE).status_code == 400

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from extproc.admin import sharing as admin
 from extproc.core.usage import Usage
 from extproc.edge.redis_client import connect, key
 from extproc.edge.shared_state import SharedState
@@ -333,6 +334,11 @@ async def test_replicas_hear_of_another_overlay(redis: RedisServer) -> None:
     await b.shared.step()
     await asyncio.wait_for(heard, PATIENCE)
     assert await b.shared.overlay.get() is None
+
+
+def test_it_is_what_the_live_registry_asks_for() -> None:
+    overlay: admin.SharedOverlay = Replica("one", lambda: None).shared.overlay
+    assert overlay is not None
 
 
 @on_a_loop
