@@ -260,7 +260,7 @@ class Limit:
     """At most so much, for each value of what `by` names.
 
     `by`: ((dimension, pattern), …) with dimension one of tenant, application, user, tier, model; the pattern "*" counts each value on its own,
-    another one is a name (or a prefix with `*`) and only concerns those. `key` is its place in the file, stable while it stays there. `instead`:
+    another one is a name (or a prefix with `*`, also each value on its own) and only concerns those. `key` is its place in the file. `instead`:
     the model that serves what is over the limit; "" refuses. `shared` False: `scope: process`.
     """
 
