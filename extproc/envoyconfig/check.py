@@ -25,7 +25,7 @@ SOCKET_NAME_LIMIT = 107
 
 _SECTIONS: dict[str, tuple[str, ...] | None] = {
     "bootstrap": None,
-    "listener": ("listener", "http_connection_manager", "http_filters"),
+    "listener": ("listener", "http_connection_manager", "http_filters", "transport_socket"),
     "routes": ("virtual_host", "both", "stream", "whole"),
     "cluster": None,
     "ext_proc": ("cluster", "route", "attempt"),

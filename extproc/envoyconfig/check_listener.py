@@ -66,6 +66,10 @@ def check_listener(registry: Registry, sources: Sources, options: Options) -> li
     if size is not None and not (isinstance(size, int) and size >= options.buffer_bytes):
         problems.append(listener.problem(("per_connection_buffer_limit_bytes",), too_small(options)))
     problems += _replies(manager) + _filters(Block.of(sources.listener, "http_filters"))
+    socket = Block.of(sources.listener, "transport_socket")
+    named = isinstance(member(socket.data, ("name",)), str) and isinstance(member(socket.data, ("typed_config", wire.TYPE)), str)
+    if socket.data and not named:
+        problems.append(socket.problem((), "must have a name and a typed_config with its @type"))
     quiet = max(silence(sources).values())
     written = member(manager.data, ("stream_idle_timeout",))
     idle = DEFAULT_IDLE if written is None else seconds(written)

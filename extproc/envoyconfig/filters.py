@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from extproc.core.authenticated import CERTIFICATE, JWT_NAMESPACE
 from extproc.core.plan import ATTEMPTS_NAMESPACE, NAMESPACE, USAGE_NAMESPACE
 from extproc.envoyconfig import headers, wire
 
@@ -32,11 +33,20 @@ def route_chain(
     believed: Iterable[str] = headers.CLIENT_CONTROLS,
     before: Iterable[dict[str, Any]] = (),
     after: Iterable[dict[str, Any]] = (),
+    *,
+    certificates: bool = False,
 ) -> list[dict[str, Any]]:
     """Downstream: what the application may not say goes, the ext_proc server reads the request and later sees the answer, the router sends.
 
     `before` and `after` are the operator's own filters. Those after see a request when it is planned: its metadata is there, its body is the
-    client's."""
+    client's.
+
+    Whom Envoy authenticates (jwt_authn in `before`; `certificates`) the server is told, whatever the registry's `identity` is at the moment: it may
+    change, and the listener does not.
+    """
+    before = list(before)
+    attributes = sorted(CERTIFICATE.values()) if certificates else []
+    claims = [JWT_NAMESPACE] if _holds(before, wire.JWT_AUTHN) else []
     return [
         _edge(believed),
         # 413 above it. The buffers are larger: they hold answers, too.
@@ -62,16 +72,24 @@ def route_chain(
                     "request_trailer_mode": "SKIP",
                     "response_trailer_mode": "SKIP",
                 },
+                **({"request_attributes": attributes} if attributes else {}),
                 "response_attributes": ["xds.cluster_name", "upstream.request_attempt_count"],
                 "metadata_options": {
                     "receiving_namespaces": {"untyped": [NAMESPACE, USAGE_NAMESPACE]},
-                    "forwarding_namespaces": {"untyped": [ATTEMPTS_NAMESPACE]},
+                    "forwarding_namespaces": {"untyped": [ATTEMPTS_NAMESPACE, *claims]},
                 },
             },
         ),
         *after,
         _router(),
     ]
+
+
+def _holds(config: Any, kind: str) -> bool:
+    """Is a message of type `kind` anywhere in `config`? Filters may be wrapped in others."""
+    if isinstance(config, dict):
+        return config.get(wire.TYPE) == kind or any(_holds(member, kind) for member in config.values())
+    return isinstance(config, list) and any(_holds(item, kind) for item in config)
 
 
 def upgrade_chain() -> list[dict[str, Any]]:

@@ -22,12 +22,14 @@ _FILE_LOGGERS = ("envoy.access_loggers.file",)
 def listener(options: Options, sources: Sources) -> dict[str, Any]:
     """Static: a listener that changes cuts the streams under way."""
     data = sources.listener.data
-    own = data.get("http_filters") or {}
+    socket = data.get("transport_socket")
+    manager = _manager(options, sources, data.get("http_filters") or {}, certificates=bool(socket))
+    chain: dict[str, Any] = {"filters": [wire.named("envoy.filters.network.http_connection_manager", wire.HTTP_CONNECTION_MANAGER, manager)]}
+    if socket:
+        chain["transport_socket"] = socket
     ours: dict[str, Any] = {
         "address": {"socket_address": {"address": options.address, "port_value": options.port}},
-        "filter_chains": [
-            {"filters": [wire.named("envoy.filters.network.http_connection_manager", wire.HTTP_CONNECTION_MANAGER, _manager(options, sources, own))]}
-        ],
+        "filter_chains": [chain],
     }
     if options.listen_socket is not None:
         ours["additional_addresses"] = [{"address": {"pipe": {"path": options.listen_socket, "mode": 0o666}}}]
@@ -48,8 +50,10 @@ def shadow_listener(options: Options, sources: Sources) -> dict[str, Any]:
     }
 
 
-def _manager(options: Options, sources: Sources, own: dict[str, Any], believed: tuple[str, ...] = CLIENT_CONTROLS) -> dict[str, Any]:
-    """`own` are the operator's filters: `before` and `after` ours."""
+def _manager(
+    options: Options, sources: Sources, own: dict[str, Any], believed: tuple[str, ...] = CLIENT_CONTROLS, *, certificates: bool = False
+) -> dict[str, Any]:
+    """`own` are the operator's filters: `before` and `after` ours. `certificates`: clients may have one."""
     data = merge({"stat_prefix": LISTENER}, sources.listener.data.get("http_connection_manager") or {})
     tracing = data.pop("tracing", {})
     if options.otlp is not None:
@@ -59,7 +63,7 @@ def _manager(options: Options, sources: Sources, own: dict[str, Any], believed: 
     data["local_reply_config"] = {**local, "mappers": replies.mappers(local.get("mappers") or [], options.max_body_bytes)}
     limits = dict(sources.ext_proc.data.get("route") or {})
     before, after = own.get("before") or [], own.get("after") or []
-    data["http_filters"] = filters.route_chain(limits, options.max_body_bytes, believed, before, after)
+    data["http_filters"] = filters.route_chain(limits, options.max_body_bytes, believed, before, after, certificates=certificates)
     # Without a chain of its own a refused upgrade would be shown to the ext_proc server, as an answer to a request that it never saw.
     data["upgrade_configs"] = [{"upgrade_type": UPGRADE, "filters": filters.upgrade_chain()}]
     rds = posixpath.join(options.out_dir, "rds.yaml")

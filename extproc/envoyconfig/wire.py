@@ -21,6 +21,7 @@ HEADER_MUTATION = _PREFIX + "envoy.extensions.filters.http.header_mutation.v3.He
 CREDENTIAL_INJECTOR = _PREFIX + "envoy.extensions.filters.http.credential_injector.v3.CredentialInjector"
 AWS_REQUEST_SIGNING = _PREFIX + "envoy.extensions.filters.http.aws_request_signing.v3.AwsRequestSigning"
 GENERIC_CREDENTIAL = _PREFIX + "envoy.extensions.http.injected_credentials.generic.v3.Generic"
+JWT_AUTHN = _PREFIX + "envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication"
 BODY_SIZE_LIMIT = _PREFIX + "envoy.extensions.filters.http.body_size_limit.v3.BodySizeLimit"
 UPSTREAM_CODEC = _PREFIX + "envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec"
 ROUTER = _PREFIX + "envoy.extensions.filters.http.router.v3.Router"

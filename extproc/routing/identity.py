@@ -5,17 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from extproc.core.authenticated import CERTIFICATE, JWT_NAMESPACE
 from extproc.registry.policy import Identity, IdentitySource
 
-JWT_NAMESPACE = "envoy.filters.http.jwt_authn"
-"""Where Envoy's jwt_authn puts the claims of tokens that it has verified, each payload under the name that its provider has for it
-(`payload_in_metadata`)."""
-CERTIFICATE = {
-    "uri_san": "connection.uri_san_peer_certificate",
-    "dns_san": "connection.dns_san_peer_certificate",
-    "subject": "connection.subject_peer_certificate",
-}
-"""Envoy's attributes of the client's certificate, by the registry's word for them."""
 LONGEST = 200
 _EXACT = 1 << 53
 """Numbers come as doubles: from here on two different ones look the same."""

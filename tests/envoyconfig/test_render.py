@@ -221,6 +221,41 @@ def test_the_route_chain() -> None:
     assert route["message_timeout"] == "20s"
 
 
+def route_filter(chain: list[dict[str, Any]]) -> dict[str, Any]:
+    config = next(f["typed_config"] for f in chain if f["name"] == "ext_proc.route")
+    found: dict[str, Any] = config["xds_matcher"]["matcher_list"]["matchers"][0]["on_match"]["action"]["typed_config"]["typed_config"]["typed_config"]
+    return found
+
+
+def with_listener(**members: Any) -> dict[str, Any]:
+    sources = load_sources()
+    return rendered(sources=replace(sources, listener=replace(sources.listener, data={**sources.listener.data, **members})))
+
+
+def test_the_server_is_told_whom_envoy_authenticates_and_nobody_else_pays() -> None:
+    plain = route_filter(manager(rendered())["http_filters"])
+    assert "request_attributes" not in plain
+    assert plain["metadata_options"]["forwarding_namespaces"]["untyped"] == ["envoy.llm.attempts"]
+    token = {"name": "jwt", "typed_config": {"@type": wire.JWT_AUTHN}}
+    wrapped = {"name": "for some", "typed_config": {"@type": wire.EXTENSION_WITH_MATCHER, "extension_config": token}}
+    for before in (token, wrapped):
+        told = route_filter(manager(with_listener(http_filters={"before": [before]}))["http_filters"])
+        assert told["metadata_options"]["forwarding_namespaces"]["untyped"] == ["envoy.llm.attempts", "envoy.filters.http.jwt_authn"]
+        assert "request_attributes" not in told
+    behind = route_filter(manager(with_listener(http_filters={"after": [token]}))["http_filters"])
+    assert behind["metadata_options"] == plain["metadata_options"], "what comes after cannot tell"
+
+
+def test_tls_on_the_listener() -> None:
+    socket = {"name": "envoy.transport_sockets.tls", "typed_config": {"@type": "type.googleapis.com/x"}}
+    files = with_listener(transport_socket=socket)
+    ours, shadow = files["envoy.yaml"]["static_resources"]["listeners"]
+    assert ours["filter_chains"][0]["transport_socket"] == socket
+    assert "transport_socket" not in shadow["filter_chains"][0]
+    told = route_filter(manager(files)["http_filters"])
+    assert told["request_attributes"] == [f"connection.{name}_peer_certificate" for name in ("dns_san", "subject", "uri_san")]
+
+
 def test_blocks_merge_over_the_defaults() -> None:
     by_provider = {"outlier_detection": {"consecutive_5xx": 3, "interval": "9s"}}
     by_target = {"outlier_detection": {"consecutive_5xx": 2}, "connect_timeout": "1s", "upstream_connection_options": None}

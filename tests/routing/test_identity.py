@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from extproc.core.authenticated import JWT_NAMESPACE
 from extproc.registry.policy import NOBODY, WHO, Identity, IdentitySource
-from extproc.routing.identity import JWT_NAMESPACE, identify
+from extproc.routing.identity import identify
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.text(),
