@@ -1,7 +1,7 @@
 """The demo's providers, each a simulator in this process, and the registry that routes to them.
 
-Those of whole vendors stay healthy, for the reader to play with afterwards. The `-eu` and `-us` ones are made to fail: a failing provider is
-remembered (it cools down, or Envoy ejects it), and no scene should depend on how long ago the one before it was.
+Those of whole vendors stay healthy, for the reader to play with afterwards. The ones with a region are made to fail, each in one scene: a failing
+provider is remembered (it cools down, or Envoy ejects it), and no scene should depend on how long ago the one before it was.
 """
 
 from __future__ import annotations
@@ -47,6 +47,9 @@ PROVIDERS: dict[str, Kind] = {
     "openai-us": OPENAI,
     "anthropic-eu": ANTHROPIC,
     "gemini-eu": GEMINI,
+    "openai-ap": OPENAI,
+    "anthropic-ap": ANTHROPIC,
+    "gemini-ap": GEMINI,
 }
 """Provider name to kind. Each has a target of its own name."""
 
@@ -77,7 +80,7 @@ models:
   drill-silence: {targets: [gemini-eu, openai]}
   drill-error: {targets: [openai-us, anthropic]}
   drill-all-down:
-    targets: [openai-us, anthropic-eu, gemini-eu]
+    targets: [openai-ap, anthropic-ap, gemini-ap]
     attempts: {total: 3, same_target: 0}
 """
 

@@ -148,16 +148,16 @@ SCENES: list[Scene] = [
         lambda a: a.openai_asks("drill-all-down", "Is anybody there?"),
         (
             Expected(
-                "gemini-eu",
+                "gemini-ap",
                 3,
                 error="openai.InternalServerError",
-                says=("3 attempts", "1 openai-us: 500", "2 anthropic-eu: 529", "3 gemini-eu: 503"),
+                says=("3 attempts", "1 openai-ap: 500", "2 anthropic-ap: 529", "3 gemini-ap: 503"),
             ),
         ),
         {
-            "openai-us": Fault(FaultKind.STATUS, status=500),
-            "anthropic-eu": Fault(FaultKind.STATUS, status=529),
-            "gemini-eu": Fault(FaultKind.STATUS, status=503),
+            "openai-ap": Fault(FaultKind.STATUS, status=500),
+            "anthropic-ap": Fault(FaultKind.STATUS, status=529),
+            "gemini-ap": Fault(FaultKind.STATUS, status=503),
         },
     ),
     Scene(

@@ -56,7 +56,7 @@ def test_every_scene_goes_as_it_should(place: Path) -> None:
     for spoken in SPOKEN:
         assert re.search(rf"^   {spoken.name} +{spoken.path.format(model='[-a-z]+')} +[-a-z]+\n     {re.escape(spoken.place)} = “", out, re.MULTILINE)
     assert "openai.InternalServerError" in out
-    assert "3 attempts: 1 openai-us: 500" in " ".join(out.split())
+    assert "3 attempts: 1 openai-ap: 500" in " ".join(out.split())
     assert "\x1b" not in out
     assert max(map(len, out.splitlines())) <= 100
     log = Path(re.search(r"Log +(\S+)", out)[1])  # type: ignore[index]
@@ -76,7 +76,12 @@ def test_a_scene_that_goes_otherwise_is_named_and_makes_the_exit_code_1(place: P
 
 @pytest.mark.parametrize(
     ("when", "how"),
-    [("starting Envoy", signal.SIGINT), ("starting Envoy", signal.SIGTERM), ("Fallback: silence", signal.SIGINT), ("Fallback: silence", signal.SIGHUP)],
+    [
+        ("starting Envoy", signal.SIGINT),
+        ("starting Envoy", signal.SIGTERM),
+        ("Fallback: silence", signal.SIGINT),
+        ("Fallback: silence", signal.SIGHUP),
+    ],
 )
 def test_interrupted_at_any_point_it_ends_without_a_trace(place: Path, when: str, how: signal.Signals) -> None:
     with extproc("demo", "--once", env=environment(TMPDIR=str(place))) as demo:
