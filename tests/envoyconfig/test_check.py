@@ -120,7 +120,7 @@ REFUSED: list[tuple[str, Path, Any, str]] = [
     ("listener", ("http_filters", "before"), [wire.named("ext_proc.route", wire.EXT_PROC)], "there already"),
     ("listener", ("http_filters", "before"), [wire.named("x", wire.EXT_PROC), wire.named("x", wire.EXT_PROC)], "there already"),
     ("listener", ("http_filters", "after"), [wire.named("mine", wire.ROUTER)], "last filter"),
-    ("listener", ("transport_socket",), "tls", "@type"),
+    ("listener", ("transport_socket",), "tls", "mapping"),
     ("listener", ("transport_socket",), {"name": "envoy.transport_sockets.tls"}, "@type"),
     ("listener", (MANAGER, "route_config"), {}, "set by extproc"),
     ("listener", (MANAGER, "upgrade_configs"), [], "not served"),
