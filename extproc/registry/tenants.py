@@ -101,10 +101,10 @@ def _check_known(item: Field, name: str, what: str, known: list[str], names: Mod
     stem = name.removesuffix("*")
     if name in known or (stem != name and any(k.startswith(stem) for k in known)):
         return
-    # a model behind a wildcard may be narrowed to some of the names that it lets in
+    # a model behind a wildcard may be narrowed to some of the names that it lets in; others are permitted by their own name alone
     example = stem if stem == name else stem + "x"
     meant = names.find(example) if names is not None and safe_model_name(example) else None
-    if meant is not None and stem == name and name in meant.aliases:
+    if meant is not None and not meant.name.endswith("*"):
         item.fail(f"{shown(name)} is an alias", f"write the model: {spelled([meant.name])}")
     elif meant is None and stem != name:
         item.fail(f"{shown(name)} matches no {what}")

@@ -27,7 +27,7 @@ def base() -> dict[str, Any]:
             "u": {"provider": "q", "model": "b", "usd_per_million_tokens": {"input": 1, "output": 9}},
             "w": {"provider": "r", "model": "c"},
         },
-        "models": {"chat": {"targets": ["t", "u"]}, "small": {"targets": ["u"], "aliases": ["tiny"]}, "any-*": {"targets": ["w"]}},
+        "models": {"chat": {"targets": ["t", "u"]}, "small": {"targets": ["u"], "aliases": ["tiny", "tiny-*"]}, "any-*": {"targets": ["w"]}},
     }
 
 
@@ -299,6 +299,7 @@ def test_settings(block: str, key: str, value: Any, where: str, message: str, ad
         ("tenants", {"a": {"models": {"only": ["chat"]}}}, ".a.models.only", "is not a known key", "use allow"),
         ("tenants", {"a": {"models": {"allow": ["cht"]}}}, ".a.models.allow[0]", 'no model named "cht"', 'did you mean "chat"?'),
         ("tenants", {"a": {"models": {"allow": ["tiny"]}}}, ".a.models.allow[0]", '"tiny" is an alias', "write the model: small"),
+        ("tenants", {"a": {"models": {"allow": ["tiny-2*"]}}}, ".a.models.allow[0]", '"tiny-2*" is an alias', "write the model: small"),
         ("tenants", {"a": {"models": {"deny": ["x*"]}}}, ".a.models.deny[0]", '"x*" matches no model', ""),
         ("tenants", {"a": {"models": {"deny": ["c*t"]}}}, ".a.models.deny[0]", '"c*t" has a * before its end', ""),
         ("tenants", {"a": {"models": {"deny": ["chat", "chat"]}}}, ".a.models.deny[1]", '"chat" is listed twice', ""),
