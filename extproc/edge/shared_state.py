@@ -109,6 +109,7 @@ class SharedState:
         self._alive: list[str] = []
         self._told: dict[str, bytes] = {}
         self._caught_up = float("-inf")
+        self._news = False
         self._rounds = 0
         self._failures = 0
         self._why: set[str] = set()
@@ -202,8 +203,8 @@ class SharedState:
         for (other, name), raw in zip(asked, values, strict=True):
             told = self._others.setdefault(other, _Other()).told
             if raw is None:
-                if name.partition(":")[0] not in _LIFE:
-                    told.pop(name, None)
+                if name.partition(":")[0] not in _LIFE and told.pop(name, None) is not None:
+                    self._news = True
                 # money that was spent stays spent, also if Redis has forgotten it
                 continue
             before = told.get(name)
@@ -211,6 +212,7 @@ class SharedState:
                 continue
             said = _read(raw)
             told[name] = (raw, said)
+            self._news = True
             if name == "statistics":
                 self._statistics.absorb(other, said, self._monotonic())
 
@@ -222,20 +224,26 @@ class SharedState:
         for other, has in list(self._others.items()):
             for name in [name for name in has.told if name.partition(":")[0] in _LIFE and name not in periods]:
                 del has.told[name]
+                self._news = True
             if other not in alive:
                 if has.told.pop("statistics", None) is not None:
                     self._statistics.absorb(other, {}, self._monotonic())
-                has.told.pop("minute", None)
+                if has.told.pop("minute", None) is not None:
+                    self._news = True
             if not has.told:
                 del self._others[other]
 
     async def _sum_up(self, periods: list[str]) -> None:
-        windows = {other: has.windows(periods) for other, has in self._others.items()}
         wall = self._wall()
+        if not self._news:
+            self._limits.still(wall)
+            return
+        windows = {other: has.windows(periods) for other, has in self._others.items()}
         if sum(len(amounts) for told in windows.values() for amounts in told.values()) > MANY:
             await asyncio.to_thread(self._limits.absorb, windows, wall)
         else:
             self._limits.absorb(windows, wall)
+        self._news = False
 
     # coming and going
 

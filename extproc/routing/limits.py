@@ -21,7 +21,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from extproc.registry.policy import Limit
 from extproc.registry.types import Target
@@ -265,6 +265,19 @@ class Limits:
             windows[period.name] = amounts
         return {name: {key: round(amount, 9) for key, amount in amounts.items() if not key.startswith(_OWN)} for name, amounts in windows.items()}
 
+    def usage(self, wall: float) -> Windows:
+        """All that is used as far as this process knows, also what others told of and what is not shared. For readers."""
+        slot = slot_of(wall)
+        windows: Windows = {REQUESTS: self._requests.used(slot), TOKENS: self._tokens.used(slot)}
+        windows |= {period.name: period.at(wall).copy() for period in (self._day, self._month)}
+        others = self._others
+        minutes = {REQUESTS: others.requests, TOKENS: others.tokens} if wall < others.until else {}
+        for name, amounts in {**minutes, **others.money}.items():
+            into = windows.setdefault(name, {})
+            for key, amount in amounts.items():
+                into[key] = into.get(key, 0.0) + amount
+        return windows
+
     def absorb(self, others: Mapping[str, Windows], wall: float) -> None:
         """All that is known of the other processes, by any name of theirs: replaces what was known before. What is no amount is left out."""
         sums: dict[str, dict[str, float]] = {REQUESTS: {}, TOKENS: {}}
@@ -276,6 +289,10 @@ class Limits:
                         into[key] = into.get(key, 0.0) + amount
         requests, tokens = sums.pop(REQUESTS), sums.pop(TOKENS)
         self._others = _Others(requests, tokens, sums, wall + MINUTE + SLOT)
+
+    def still(self, wall: float) -> None:
+        """What `absorb` was told last still holds."""
+        self._others = replace(self._others, until=wall + MINUTE + SLOT)
 
     def dump(self, wall: float) -> Windows:
         """Money that no other process knows of (`scope: process`), for a restart."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import orjson
 
-from tests.bench import bodies, codecs, compare, decisions, soak, throughput, vectors
+from tests.bench import bodies, codecs, compare, decisions, limits, soak, throughput, vectors
 from tests.bench.report import machine
 
 COMMANDS = {
@@ -18,6 +18,7 @@ COMMANDS = {
     "codecs": codecs,
     "vectors": vectors,
     "decisions": decisions,
+    "limits": limits,
     "compare": compare,
 }
 

@@ -48,6 +48,15 @@ def test_what_others_used_counts_for_a_minute_and_money_for_its_period() -> None
     assert isinstance(ask(b, BUDGET, NOON + 43200), Admitted)
 
 
+def test_what_still_holds() -> None:
+    a, b = Limits(), Limits()
+    used(a, 100, NOON)
+    b.absorb({"a": a.export(NOON)}, NOON)
+    b.still(NOON + 40)
+    assert isinstance(ask(b, PER_MINUTE, NOON + 100), Exceeded)
+    assert isinstance(ask(b, PER_MINUTE, NOON + 103), Admitted)
+
+
 def test_when_a_repeat_may_pass_is_told_of_others_too() -> None:
     a, b = Limits(), Limits()
     used(a, 100, NOON)
