@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from extproc import __version__
+from extproc.admin.agree import Sharing
 from extproc.admin.api import Api, Explain
 from extproc.admin.files import StateFiles
-from extproc.admin.live import LiveRegistry
+from extproc.admin.live import FILE_POLL, LiveRegistry
 from extproc.admin.refusal import Refused
 from extproc.admin.revise import Reviser
 from extproc.core.dialect import Facts
@@ -40,6 +41,7 @@ from extproc.envoyconfig.options import Options as EnvoyOptions
 from extproc.registry.facts import facts_for
 from extproc.registry.types import Target
 from extproc.routing.health import Health
+from extproc.stages.rehearsal import rehearsal
 from extproc.stages.services import Options, Services, Snapshots
 from extproc.telemetry.console import ConsoleTree, wants_colour
 from extproc.telemetry.export import tracing_from_environment
@@ -149,10 +151,12 @@ async def serve(options: ServeOptions) -> None:
         keeper = Keeper(state_dir / f"statistics-{options.worker}.json", services)
         keeper.load()
         background.append(asyncio.create_task(keeper.run()))
+        revise = Reviser(live)
+        background.append(asyncio.create_task(_share(services, revise)))
         await server.start()
         api = Api(
             live,
-            Reviser(live),
+            revise,
             services,
             _explaining(services),
             __version__,
@@ -173,14 +177,39 @@ async def serve(options: ServeOptions) -> None:
         log.info("stopped")
 
 
+async def _share(services: Services, revise: Reviser) -> None:
+    """What replicas share, while the registry names a state for it: also one that a reload brings."""
+    while services.snapshots.current.state is None:  # noqa: ASYNC110 - a reload tells nobody
+        await asyncio.sleep(FILE_POLL)
+    # some megabytes that nobody needs who works alone
+    from extproc.edge.shared_state import SharedState
+
+    shared = SharedState(
+        lambda: services.snapshots.current.state,
+        services.limits,
+        services.statistics,
+        process=new_id(),
+        wall=services.wall,
+        monotonic=services.monotonic,
+        random=services.random,
+    )
+    tasks = [shared.run()]
+    if revise.live.leads:
+        revise.sharing = Sharing(revise.live, shared.overlay)
+        tasks.append(revise.sharing.run())
+    async with asyncio.TaskGroup() as group:
+        for task in tasks:
+            group.create_task(task)
+
+
 def _explaining(services: Services) -> Explain:
     def explaining(raw: bytes, path: str | None, headers: Mapping[str, str], method: str) -> dict[str, Any]:
         # the command line imports this module
         from extproc.commands.arguments import UsageError
-        from extproc.commands.explain import RefusedError, explain
+        from extproc.commands.explain import RefusedError, explain_with
 
         try:
-            return explain(services.snapshots.current, raw, path, headers, secrets.randbelow(1 << 31), method)
+            return explain_with(rehearsal(services), raw, path, headers, method)
         except RefusedError as refused:
             raise Refused(422, "would_be_refused", f"the client would get status {refused.status}: {refused.message}") from refused
         except UsageError as error:

@@ -18,13 +18,18 @@ log = logging.getLogger(__name__)
 
 
 class Sharing:
-    """Keeps `live`, the first worker's, and the shared state together."""
+    """Keeps `live`, the first worker's, and the shared state together, as long as the registry names one."""
 
     def __init__(self, live: LiveRegistry, shared: SharedOverlay) -> None:
         self._live = live
         self._shared = shared
         self.reached: bool | None = None
         """Did the shared state answer last time? None: not asked yet."""
+
+    @property
+    def on(self) -> bool:
+        """Does the registry in force name a shared state?"""
+        return self._live.registry.state is not None
 
     async def put(self, overlay: Overlay) -> tuple[Overlay, str]:
         """The overlay with the version that it got, or marked as unshared, and why. Raises `Refused` where somebody else was faster."""
@@ -39,7 +44,8 @@ class Sharing:
         while True:
             try:
                 async with self._live.turn:
-                    await self._agree()
+                    if self.on:
+                        await self._agree()
                 await self._shared.changed()
             except (OSError, Refused, ValueError) as error:
                 if self.reached is not False:

@@ -31,8 +31,12 @@ class Api:
     version: str
     answering: Callable[[], bool | None]
     started: float
-    sharing: Sharing | None = None
     draining: bool = False
+
+    @property
+    def sharing(self) -> Sharing | None:
+        """With the other replicas."""
+        return self.revise.sharing
 
     def said(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """`body` with what every answer says: the digest in force, and the overlay's state."""

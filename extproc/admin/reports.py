@@ -51,7 +51,7 @@ async def status(api: Api, ask: Ask) -> Answer:  # noqa: ARG001
     suspended = live.overlay.suspended
     if suspended is not None:
         body["suspended"] = suspended.said() | {"at": time_said(suspended.at)}
-    if api.sharing is not None:
+    if api.sharing is not None and api.sharing.on:
         body["shared_state"] = {"answers": api.sharing.reached, "version": live.overlay.version, "unshared": live.overlay.unshared}
     return Answer(api.said(body))
 
@@ -126,7 +126,7 @@ def _body(asked: dict[str, Any]) -> bytes:
 
 async def usage(api: Api, ask: Ask) -> Answer:  # noqa: ARG001
     """How much of the limits is used, as far as this process knows."""
-    windows = await asyncio.to_thread(api.services.limits.export, api.services.wall())
+    windows = await asyncio.to_thread(api.services.limits.usage, api.services.wall())
     cut = {name: dict(sorted(counters.items(), key=lambda item: -item[1])[:_MOST_COUNTERS]) for name, counters in windows.items()}
     limits = [{"key": limit.key, "for": dict(limit.by)} for limit in api.live.registry.limits]
     return Answer(api.said({"limits": limits, "windows": cut}))

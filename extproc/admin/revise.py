@@ -69,7 +69,9 @@ class Reviser:
 
     def reaches(self, *, shared: bool = True) -> str:
         """Whom a change reaches."""
-        return "every replica" if self.sharing is not None and shared else "this pod" if self.live.workers > 1 else "this process"
+        if shared and self.sharing is not None and self.sharing.on:
+            return "every replica"
+        return "this pod" if self.live.workers > 1 else "this process"
 
     async def change(self, edit: Edit, by: By) -> Done:
         """Make what `edit` says stand in the document."""
@@ -170,13 +172,14 @@ class Reviser:
 
             async def commit() -> None:
                 nonlocal new, unshared
-                if self.sharing is None:
+                sharing = self.sharing if self.sharing is not None and self.sharing.on else None
+                if sharing is None:
                     agreed = replace(overlay, unshared=bool(overlay.entries))
                 else:
-                    agreed, unshared = await self.sharing.put(overlay)
+                    agreed, unshared = await sharing.put(overlay)
                 new = old._replace(resolved=Resolved(registry, tree, agreed))
                 # what every replica has heard of is made, whatever this one's disk says
-                asked = stamp.id if self.sharing is None or unshared else ""
+                asked = stamp.id if sharing is None or unshared else ""
                 await live.keep(old, new, action, by.author, asked)
 
             why = await live.reloader.take(registry, commit, others=live.others)

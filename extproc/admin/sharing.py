@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from extproc.edge.shared_overlay import Shared
+
+class SharedDocument(Protocol):
+    """`version` grows by one with every document that is put; the first has 1."""
+
+    @property
+    def version(self) -> int: ...
+    @property
+    def document(self) -> bytes: ...
 
 
 class SharedOverlay(Protocol):
-    """One document, put by any replica. Every method raises OSError while the shared state cannot be reached."""
+    """One document, put by any replica. `get` and `put` raise OSError while the shared state cannot be reached."""
 
-    async def get(self) -> Shared | None:
+    async def get(self) -> SharedDocument | None:
         """None where nothing was ever put, or all was lost."""
         ...
 

@@ -45,7 +45,7 @@ class ApiRig(Rig):
             random=random.Random(1),
             new_id=lambda: "id",
         )
-        self.api = Api(self.live, self.revise, self.services, explain, "0", lambda: None, self.now, self.sharing)
+        self.api = Api(self.live, self.revise, self.services, explain, "0", lambda: None, self.now)
         app = application(self.api, Token(token) if token is not None else None)
         self.client = httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://localhost")
 
