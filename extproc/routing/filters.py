@@ -16,7 +16,7 @@ from extproc.core.errors import ApiError, ErrorKind
 from extproc.core.usage import Price
 from extproc.registry.policy import Require, Rule, Tenant, matches
 from extproc.registry.types import Model, Target
-from extproc.routing.chain import lacking
+from extproc.routing.capabilities import lacking
 from extproc.routing.decision import Candidate, Excluded, Request, World
 from extproc.routing.health import LAST_RESORTS, Out
 from extproc.routing.tokens import estimate, estimate_low, family_of

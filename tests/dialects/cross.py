@@ -44,7 +44,7 @@ from extproc.core.ir import (
     Video,
 )
 from extproc.dialects.catalog import DIALECTS
-from extproc.routing.chain import lacking
+from extproc.routing.capabilities import lacking
 from extproc.stages import pipes, upstream
 from tests.dialects import anthropic_recorded, bedrock_recorded, chat_recorded, cohere_recorded, gemini_traffic, ollama_recorded, responses_recorded
 from tests.golden.matrix import CLIENTS, TARGETS

@@ -17,7 +17,7 @@ from extproc.core.errors import ApiError, BadRequestError, UntranslatableError
 from extproc.core.ir import Text
 from extproc.core.losses import Losses
 from extproc.dialects.catalog import DIALECTS
-from extproc.routing.chain import lacking
+from extproc.routing.capabilities import lacking
 from extproc.stages import pipes, upstream
 from tests.dialects.cross import Outcome
 from tests.dialects.embeddings_recorded import Exchange, answers, exchanges

@@ -10,7 +10,7 @@ import pytest
 
 from extproc.core.dialect import NO_ASK
 from extproc.dialects.catalog import DIALECTS
-from extproc.routing.chain import lacking
+from extproc.routing.capabilities import lacking
 from extproc.stages import upstream
 from tests.dialects.bedrock_seam import ASKED, BEDROCK, LLAMA, NOVA, PNG, SPEC, converse, use
 from tests.dialects.seam import A_TOOL, TOOL, USER, a_loop, answer, chat, loop, messages, send

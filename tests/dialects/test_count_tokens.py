@@ -25,7 +25,7 @@ from extproc.core.usage import Usage
 from extproc.dialects.catalog import DIALECTS
 from extproc.dialects.count_tokens import TokenCount
 from extproc.providers.kinds import KINDS
-from extproc.routing.chain import lacking
+from extproc.routing.capabilities import lacking
 from extproc.stages import pipes, upstream
 from tests.dialects import anthropic_recorded
 from tests.dialects.gemini_traffic import exchanges as gemini_exchanges

@@ -23,7 +23,7 @@ from extproc.core.framing import SSEParser
 from extproc.core.ir import Event, Message, Request, Role, StreamError, Text
 from extproc.core.losses import meaning
 from extproc.dialects.catalog import DIALECTS
-from extproc.routing.chain import lacking
+from extproc.routing.capabilities import lacking
 from extproc.stages import pipes, upstream
 from tests.dialects.bedrock_recorded import Recorded, invoke, needs_recordings, rawpredict
 from tests.golden.matrix import CLIENTS, FOLDER, TARGETS, Case, cases, request

@@ -22,7 +22,7 @@ from extproc.core.operation import Operation
 from extproc.dialects.catalog import DIALECTS
 from extproc.providers.kinds import KINDS, Speaks
 from extproc.registry.types import Provider, Target
-from extproc.routing.chain import lacking
+from extproc.routing.capabilities import lacking
 from extproc.stages import pipes, upstream
 
 FOLDER = Path(__file__).parent / "embeddings"

@@ -25,7 +25,7 @@ from extproc.dialects.catalog import DIALECTS
 from extproc.providers.kinds import KINDS, chat
 from extproc.providers.vendors import LACKS
 from extproc.registry.types import Provider, Target
-from extproc.routing.chain import lacking
+from extproc.routing.capabilities import lacking
 from extproc.stages import pipes, upstream
 from tests.golden.frames import framed, unframed
 

@@ -18,7 +18,7 @@ from extproc.providers.kinds import ALIASES, KINDS, QUIRKS
 from extproc.providers.vendors import CARRIES, CHAT_VENDORS, LACKS
 from extproc.registry.load import parse_registry
 from extproc.registry.types import Target
-from extproc.routing.chain import lacking
+from extproc.routing.capabilities import lacking
 
 VENDORS = {v.name: v for v in CHAT_VENDORS}
 UNNAMED = {"together", "fireworks", "openrouter", "cerebras", "nvidia", "huggingface", "vllm", "llama.cpp"}
