@@ -115,12 +115,14 @@ class SharedState:
         self._why: set[str] = set()
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Until cancelled; then the others are told the last of it."""
         try:
             while True:
                 pause = await self.step()
                 await asyncio.sleep(pause)
         finally:
+            if self.connected:
+                await self.step()
             await self.close()
 
     async def step(self) -> float:

@@ -31,6 +31,8 @@ from extproc.telemetry.record import Outcome
 
 PER_TRY_GRACE = 0.25
 """Seconds by which Envoy's own per-try limit is longer than ours: where both could act, the stage's verdict should."""
+TOLD = ("tenant", "application", "tier")
+"""What of the caller's identity Envoy's other filters are told, such as the one that asks a rate limit service. Not the user: it may be a person."""
 LONGEST_CHAIN = 12
 """Clusters: the plan with its chain stays under 2 KB, which Envoy repeats in every message."""
 LONGEST_PATH = 1024
@@ -239,6 +241,7 @@ class RouteExchange(ReplyStage):
             headers.append(("x-envoy-upstream-rq-timeout-ms", str(int((deadline + DEADLINE_GRACE) * 1000))))
         self.state = State.SENT
         said = {"plan": plan.dumps(), "priority_groups": groups(clusters), "model": ask.model, "request_id": self.record.request_id}
+        said.update((name, value) for name, value in self.who.items() if name in TOLD)
         return [Continue(kind, set=headers, clear_route_cache=True, metadata={NAMESPACE: said}), Arm(DEADLINE, deadline)]
 
     def _planned(self, model: Model, ask: Ask, clusters: list[str]) -> Plan:

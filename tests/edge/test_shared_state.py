@@ -137,6 +137,18 @@ async def test_two_replicas_share_a_budget_and_a_third_that_comes_later_knows_of
 
 
 @on_a_loop
+async def test_who_ends_tells_the_last_of_it(redis: RedisServer) -> None:
+    a, b = pair(State(redis.url), interval=3600.0)
+    task = asyncio.create_task(a.shared.run())
+    await until(lambda: a.shared.connected, "connected")
+    assert a.let_in(BUDGET, usd=1.5)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await b.shared.step()
+    assert not b.let_in(BUDGET)
+
+
+@on_a_loop
 async def test_two_replicas_share_statistics(redis: RedisServer) -> None:
     a, b = pair(State(redis.url))
     for _ in range(10):
