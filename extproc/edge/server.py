@@ -155,6 +155,7 @@ class Server:
                     self._ends.settle(exchange.plan.key, functools.partial(self._settled, exchange))
                 else:
                     self._books.request(exchange)
+                    learn.settled(exchange, certain=True)
                     self._send_again(exchange)
             elif isinstance(exchange, AttemptExchange):
                 self._books.attempt(exchange, self._services.wall())
@@ -171,8 +172,8 @@ class Server:
         try:
             if end is not None:
                 exchange.broken_by(end.outcome, end.status)
-            learn.settled(exchange, certain=end is not None)
             self._books.request(exchange)
+            learn.settled(exchange, certain=end is not None)
         except Exception:
             log.exception("the books of a request could not be closed")
 

@@ -42,8 +42,9 @@ class Statistics:
     def ended(self, cluster: str) -> None:
         """It is over, or has gone elsewhere."""
         measured = self._by_cluster.get(cluster)
-        if measured is not None:
-            measured.in_flight = max(measured.in_flight - 1, 0)
+        if measured is not None and measured.in_flight > 0:
+            # without a call in between: requests with large bodies count in threads
+            measured.in_flight -= 1
 
     def limits_left(self, cluster: str, said: dict[str, str], now: float) -> None:
         """What a response of `cluster` said of its rate limits (`core.rate_limits.said`)."""

@@ -4,8 +4,11 @@ An attempt's end is known at different moments and in different processes, and e
 - a failure that the attempt stage judges counts there and then (`AttemptExchange`);
 - an attempt that Envoy ended (reset, no connection, time-out) when the next one starts in this process (`attempted`), at the latest when the
   answer reaches the return stage (`heard`), which also takes over what attempts in other processes found out;
-- what became of a flowing answer, and all measurements, at the request's end (`over`), or when Envoy's access log has said who broke it off
+- what became of a flowing answer, and all measurements, when the call is closed, or when Envoy's access log has said who broke the answer off
   (`settled`). Where nobody says, nobody is blamed.
+
+Large bodies are handled in threads, so what happens there (`departed`, `attempted`, `heard`, `over`) only counts up and down or sets what is whole;
+`settled` runs in the server's own thread alone, one writer for all that is measured, and after the answer has gone out.
 
 A client that leaves teaches nothing about a target but how long its first token took.
 """
@@ -105,7 +108,7 @@ def heard(exchange: RequestExchange, local: str) -> None:
 
 
 def over(exchange: RequestExchange) -> None:
-    """The request is over, however it ended. `exchange.in_doubt`: who broke it off is not known yet."""
+    """The request is over, however it ended: it is no longer under way, and what it took is known to the limits before its answer is out."""
     services, here, record = exchange.services, exchange.here, exchange.record
     if here is not None and here.cluster:
         services.statistics.ended(here.cluster)
@@ -115,12 +118,10 @@ def over(exchange: RequestExchange) -> None:
         # of an answer that was broken off nobody says what it took: the reservation stands
         tokens = float(usage.total) if usage is not None else exchange.admitted.tokens if gone else 0.0
         services.limits.settle(exchange.admitted, tokens, record.cost_usd or 0.0, services.wall())
-    if not exchange.in_doubt:
-        settled(exchange, certain=True)
 
 
 def settled(exchange: RequestExchange, *, certain: bool) -> None:
-    """Whose fault the end was is known, or (not `certain`) will never be."""
+    """The call is closed, and whose fault its end was is known, or (not `certain`) will never be."""
     services, plan, decision = exchange.services, exchange.plan, exchange.decision
     if plan is None:
         return

@@ -16,7 +16,7 @@ from extproc.routing.health import Out
 from extproc.routing.measured import HALF_LIFE
 from extproc.routing.statistics import OK, Sample
 from tests.edge.envoys_side import go
-from tests.stages.world import Clock, World, registry, target
+from tests.stages.world import Clock, Still, World, registry, target
 
 CONTEXT = "chat/other/short"
 
@@ -30,7 +30,7 @@ def taught(now: float = 1000.0) -> World:
     services = made.services
     for _ in range(4):
         services.statistics.record(Sample("a", "chat", OK, 2.0, usage=Usage(100, 10), estimated=80.0), now)
-        services.bandit.learn(CONTEXT, "a", 0.75, now)
+        services.bandit.learn(CONTEXT, "a", 0.95, now)
     return made
 
 
@@ -42,9 +42,9 @@ def test_a_restart_goes_on_with_what_is_left_of_it(tmp_path: Path) -> None:
     statistics = later.services.statistics
     assert statistics.of("a").requests == pytest.approx(2.0)
     assert (statistics.of("a").token_ratio, statistics.output_tokens("chat")) == (1.25, 10.0)
-    arms = later.services.bandit.dump(later.clock())["contexts"][CONTEXT]["arms"]
-    assert arms["a"][1] == pytest.approx(0.75)
-    assert arms["a"][3] == pytest.approx(HALF_LIFE), "as old as it is"
+    known, unknown = later.services.bandit.draw(CONTEXT, ["a", "b"], later.clock(), Still())
+    assert known.mean > unknown.mean
+    assert known.deviation < unknown.deviation
 
 
 def test_the_file_is_private_whole_and_alone(tmp_path: Path) -> None:

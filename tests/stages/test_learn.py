@@ -10,6 +10,7 @@ import pytest
 from extproc.core.exchange import Closed, Tick
 from extproc.core.usage import Price
 from extproc.registry.types import Attempts, Commit, Registry, Timeouts
+from extproc.routing.bandit import Bandit
 from extproc.routing.decision import Decision
 from extproc.routing.health import Out
 from extproc.routing.limits import Admitted
@@ -18,7 +19,7 @@ from extproc.stages import learn
 from extproc.stages.request import DEADLINE, STALL
 from extproc.stages.route import RouteExchange
 from extproc.telemetry.record import Outcome
-from tests.stages.world import OPENAI_ANSWER, Journey, World, chat, openai_stream, piece, registry, target
+from tests.stages.world import OPENAI_ANSWER, Journey, Still, World, chat, openai_stream, piece, registry, target
 
 ERROR = orjson.dumps({"error": {"message": "no", "type": "server_error", "param": None, "code": None}})
 STREAM = chat(stream=True, stream_options={"include_usage": True})
@@ -81,7 +82,10 @@ class Trip(Journey):
         self.close()
 
     def close(self) -> None:
+        """As the edge does: what is in doubt waits for the access log."""
         self.exchange.handle(Closed())
+        if not self.exchange.in_doubt:
+            learn.settled(self.exchange, certain=True)
 
     def answers(self, n: int = 1) -> None:
         self.begins(n)
@@ -157,9 +161,9 @@ def test_rewards_warm_caches_and_limits() -> None:
     trip.fails(1)
     trip.fails(2)
     trip.answers(3)
-    arms = services.bandit.dump(trip.world.clock())["contexts"]["chat/other/short"]["arms"]
-    assert arms["a"][:2] == [2.0, 0.0]
-    assert arms["b"][1] > 0.5
+    failed, served = services.bandit.draw("chat/other/short", ["a", "b"], trip.world.clock(), Still())
+    unknown = Bandit().draw("chat/other/short", ["a"], trip.world.clock(), Still())[0]
+    assert failed.reward < unknown.reward < served.reward
     warm = services.affinities.warm("s", trip.world.clock(), 300.0)
     assert warm is not None
     assert (warm.cluster, warm.cached) == ("b", 50)
