@@ -344,6 +344,14 @@ def test_the_memo_is_bounded_and_a_wildcard_counts_by_name() -> None:
     assert len(fixed.registry.memo) == 1, "a name that changes nothing takes no place"
 
 
+def test_what_is_kept_is_kept_for_one_model_only() -> None:
+    """Another one of the same name, of the same snapshot, has constraints of its own."""
+    where = scene([target("a"), target("b", provider("pb", stays=["eu"]))])
+    for _ in range(2):
+        assert decided(where).clusters == ["a", "b"]
+        assert decided(where, require=EU).clusters == ["b"]
+
+
 def test_what_is_kept_is_not_shared_with_a_decision() -> None:
     where = scene([target("a", capabilities={"tools": False}), target("b")])
     first = decided(where, request(Need.TOOLS))
