@@ -48,9 +48,15 @@ async def listening(api: Api, path: Path, tcp: tuple[str, int] | None = None, to
     """Answers while the block runs, on a socket at `path` that is its user's alone, and on `tcp`. Raises `DoorError`."""
     if tcp is not None and token_file is None:
         raise DoorError("--admin-listen needs --admin-token-file: over TCP anybody on this machine could ask")
-    doors = [(application(api), _unix(path), True)]
+    doors: list[tuple[Starlette, socket.socket, bool]] = []
     if tcp is not None and token_file is not None:
         doors.append((application(api, Token(token_file)), _tcp(*tcp), False))
+    try:
+        doors.append((application(api), _unix(path), True))
+    except DoorError:
+        for _, sock, _ in doors:
+            sock.close()
+        raise
     servers = [_server(app, private=private) for app, _, private in doors]
     tasks = [asyncio.create_task(server.serve(sockets=[sock])) for server, (_, sock, _) in zip(servers, doors, strict=True)]
     try:

@@ -157,7 +157,10 @@ def added(entries: Sequence[Entry], sets: Sequence[Set], base: dict[str, Any], s
             value,
             stamp.expires,
         )
-        out = [e for e in out if not _hidden(e, new)]
+        # said again: what counts is until when this time
+        last = next((e for e in reversed(out) if holds(e.path, path) or holds(path, e.path)), None)
+        again = last if last is not None and last.path == path and same(last.value, value) else None
+        out = [e for e in out if e is not again and not _hidden(e, new)]
         below = value_at(laid_over(base, [Set(e.path, e.value) for e in out]), path)
         ends = any(e.expires is not None and (holds(e.path, path) or holds(path, e.path)) for e in out)
         if ends or not same(below, value):
@@ -166,8 +169,6 @@ def added(entries: Sequence[Entry], sets: Sequence[Set], base: dict[str, Any], s
 
 
 def _hidden(old: Entry, new: Entry) -> bool:
-    if old.path == new.path and same(old.value, new.value):
-        return True  # said again: what counts is until when this time
     outlived = new.expires is None or (old.expires is not None and old.expires <= new.expires)
     return outlived and holds(new.path, old.path)
 
