@@ -31,12 +31,13 @@ def _class(byte: int) -> int:
 
 
 _KINDS = _table(_class)
-_WORDS = _table(lambda byte: ord("w") if _class(byte) in (_LOWER, _UPPER, 0x1A) else _SPACE)
+_WORDS = _table(lambda byte: ord("w") if _class(byte) in (_LOWER, _UPPER) else 0x1A if byte == 0x1A else _SPACE)
 _NUMBERS = _table(lambda byte: ord("n") if _class(byte) == _DIGIT else _SPACE)
 
 _FOREIGN = re.compile(r"[^\x00-\x7f]+")
 _HAN = re.compile(r"[\u2e80-\u30ff\u3100-\u312f\u31a0-\ua4cf\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]+")
 _HANGUL = re.compile(r"[\u1100-\u11ff\u3130-\u318f\uac00-\ud7ff]+")
+_CYRILLIC = re.compile(r"[\u0370-\u052f\u1f00-\u1fff]+")
 _LATIN = re.compile(r"[\u00a0-\u024f\u1e00-\u1eff\u2000-\u206f]+")
 
 
@@ -44,9 +45,9 @@ _LATIN = re.compile(r"[\u00a0-\u024f\u1e00-\u1eff\u2000-\u206f]+")
 class Characters:
     """Numbers of characters; of texts longer than the sample they are estimates.
 
-    `words` are runs of letters, `shouted` capitals behind capitals, `numbers` runs of digits, `marks` punctuation and symbols, `lines` line feeds.
-    `han` are Chinese and Japanese characters, `hangul` Korean ones, `latin` letters with accents and typographic marks, `others` those of all other
-    scripts, and emoji; `letters`, `digits` and `marks` are the ASCII ones.
+    `words` are runs of letters that begin with an ASCII one, `shouted` capitals behind capitals, `numbers` runs of digits, `marks` punctuation and
+    symbols, `lines` line feeds. `han` are Chinese and Japanese characters, `hangul` Korean ones, `latin` letters with accents and typographic marks,
+    `cyrillic` Greek ones too, `others` those of all other scripts, and emoji; `letters`, `digits` and `marks` are the ASCII ones.
     """
 
     total: int = 0
@@ -60,6 +61,7 @@ class Characters:
     han: float = 0.0
     hangul: float = 0.0
     latin: float = 0.0
+    cyrillic: float = 0.0
     others: float = 0.0
 
 
@@ -73,7 +75,7 @@ def count(pieces: Sequence[str]) -> Characters:
         return NOTHING
     text = "\n".join(pieces) if total <= SAMPLE else sample(pieces, total)
     scale = total / len(text) if total > SAMPLE else 1.0
-    han = hangul = latin = others = 0
+    han = hangul = latin = cyrillic = others = 0
     if text.isascii():
         raw = text.encode()
     else:
@@ -81,7 +83,8 @@ def count(pieces: Sequence[str]) -> Characters:
         han = sum(map(len, _HAN.findall(foreign)))
         hangul = sum(map(len, _HANGUL.findall(foreign)))
         latin = sum(map(len, _LATIN.findall(foreign)))
-        others = len(foreign) - han - hangul - latin
+        cyrillic = sum(map(len, _CYRILLIC.findall(foreign)))
+        others = len(foreign) - han - hangul - latin - cyrillic
         raw = _FOREIGN.sub("\x1a", text).encode()
     kinds = raw.translate(_KINDS)
     of = kinds.count
@@ -98,6 +101,7 @@ def count(pieces: Sequence[str]) -> Characters:
         han * scale,
         hangul * scale,
         latin * scale,
+        cyrillic * scale,
         others * scale,
     )
 

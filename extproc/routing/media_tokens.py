@@ -11,7 +11,7 @@ https://huggingface.co/Qwen/Qwen2-VL-7B-Instruct (patches of 28 pixels). Where a
 
 from __future__ import annotations
 
-from binascii import Error, a2b_base64
+from binascii import a2b_base64
 from collections.abc import Callable, Iterable
 from math import ceil, sqrt
 
@@ -63,7 +63,7 @@ def dimensions(medium: Media) -> tuple[float, float]:
     """Width and height in pixels, both at least 1."""
     try:
         head = a2b_base64(medium.head[: len(medium.head) & ~3])
-    except Error:
+    except ValueError:
         head = b""
     width = height = 0
     if head.startswith(b"\x89PNG") and len(head) >= 24:

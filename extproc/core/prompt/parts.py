@@ -11,6 +11,8 @@ from extproc.core.ir import JSON
 from extproc.core.prompt import media
 from extproc.core.prompt.found import Prompt, Read
 
+_CALLS = ("tool_use", "function_call", "custom_tool_call", "server_tool_use", "mcp_tool_use")
+"""Types of parts that are calls of tools themselves; elsewhere a call is a member."""
 DEEPEST = 12
 """Parts inside parts. A tool's answer with a document of parts in it is four deep; what lies deeper is not counted."""
 
@@ -66,8 +68,11 @@ def _calls(found: Prompt, value: Any, part: dict[str, Any], depth: int) -> None:
     content(found, value, part, depth)
 
 
-def arguments(found: Prompt, value: Any, _: dict[str, Any], depth: int) -> None:  # noqa: ARG001 - as all readers
+def arguments(found: Prompt, value: Any, part: dict[str, Any], depth: int) -> None:  # noqa: ARG001 - as all readers
     """JSON, as text or as a value."""
+    kind = part.get("type")
+    if type(kind) is str and kind in _CALLS:
+        found.calls += 1
     if type(value) is str:
         found.texts.append(value)
     elif value:
