@@ -73,6 +73,7 @@ class Measured:
         "_peaks",
         "_said",
         "_sums",
+        "_tellers",
         "_totals",
         "cached_share",
         "failures",
@@ -109,6 +110,8 @@ class Measured:
         self._at = 0.0
         self._sums = [0.0] * len(SUMS)
         self._others: list[float] | None = None
+        self._tellers = 0
+        """Replicas that `_others` is made of."""
         self._peaks: dict[str, tuple[float, float]] = {}
         self._kinds: dict[str, tuple[float, float]] = {}
         self._said: tuple[float, dict[str, str]] | None = None
@@ -203,12 +206,21 @@ class Measured:
         """The distributions, as JSON."""
         return {"first_token": self._firsts.dump(now), "seconds": self._totals.dump(now)}
 
-    def elsewhere(self, total: list[float] | None, now: float) -> None:
-        """What replicas measured, as of now: `SUMS`, and `TIMES` each multiplied with the count that it was measured on (`added`)."""
-        if total is not None or self._others is not None:
-            self.fade(now)
-            self._others = total
-            self._derive()
+    def elsewhere(self, before: Mapping[str, float] | None, left: float, after: Mapping[str, float] | None, now: float) -> None:
+        """What a replica measured is `after` now, and was `before`, of which the part `left` is left. None: it said nothing."""
+        self.fade(now)
+        self._tellers += (after is not None) - (before is not None)
+        if self._tellers == 0:
+            self._others = None
+        else:
+            others = self._others or [0.0] * (len(SUMS) + len(TIMES))
+            if before is not None:
+                _add(others, before, -left)
+            if after is not None:
+                _add(others, after, 1.0)
+            # what was taken off was not decayed in the same steps
+            self._others = [value if value > 0.0 else 0.0 for value in others]  # noqa: FURB136 - half the time of max()
+        self._derive()
 
     # readers
 
@@ -281,14 +293,16 @@ class Measured:
         return (others[len(SUMS) + time] + mine * peak[0]) / (theirs + mine) if theirs + mine > 0 else peak[0]
 
 
-def added(total: list[float] | None, fields: Mapping[str, float], fade: float) -> list[float]:
-    """`total` of `Measured.elsewhere` with the `fields` of one more replica, of which `fade` is left."""
-    total = total if total is not None else [0.0] * (len(SUMS) + len(TIMES))
+def _add(total: list[float], fields: Mapping[str, float], weight: float) -> None:
+    """Sums, and durations each times the count that it was measured on."""
     for i, field in enumerate(SUMS):
-        total[i] += fade * fields.get(field, 0.0)
+        value = fields.get(field)
+        if value is not None:
+            total[i] += weight * value
     for i, (field, count) in enumerate(zip(TIMES, COUNTS, strict=True), len(SUMS)):
-        total[i] += fields.get(field, 0.0) * fade * fields.get(SUMS[count], 0.0)
-    return total
+        value = fields.get(field)
+        if value is not None:
+            total[i] += weight * value * fields.get(SUMS[count], 0.0)
 
 
 def _rounded(value: float | None) -> float | None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from extproc.routing.measured import CLIENT_GONE, CUT, HALF_LIFE, NO_ANSWER, OK, STALLED, Measured, Sample, added
+from extproc.routing.measured import CLIENT_GONE, CUT, HALF_LIFE, NO_ANSWER, OK, STALLED, Measured, Sample
 
 __all__ = ["CLIENT_GONE", "CUT", "NO_ANSWER", "OK", "STALLED", "Measured", "Sample", "Statistics"]
 
@@ -29,7 +29,7 @@ class Statistics:
         self._by_model: dict[str, tuple[float, float, float]] = {}
         """(output tokens, answers, at)."""
         self._replicas: dict[str, tuple[float, dict[str, dict[str, float]]]] = {}
-        self._models_elsewhere: dict[str, tuple[float, float]] = {}
+        self._models_elsewhere: dict[str, tuple[float, float, float]] = {}
         self._known: tuple[frozenset[str], frozenset[str]] | None = None
         """The registry's clusters and models; None while nobody has said them."""
 
@@ -78,12 +78,18 @@ class Statistics:
     def keep(self, clusters: Collection[str], models: Collection[str]) -> None:
         """The registry's clusters and models: forget all others, and take no others over."""
         self._known = (frozenset(clusters), frozenset(models))
+        for _, words in self._replicas.values():
+            for name in [name for name in words if not self._ours(name)]:
+                fields = words.pop(name)
+                if name in self._by_cluster:
+                    self._by_cluster[name].elsewhere(fields, 0.0, None, 0.0)
         for cluster, measured in tuple(self._by_cluster.items()):
             if cluster not in self._known[0] and not measured.in_flight:
                 self._by_cluster.pop(cluster, None)
-        for model in tuple(self._by_model):
-            if model not in self._known[1]:
-                self._by_model.pop(model, None)
+        for models in (self._by_model, self._models_elsewhere):
+            for model in tuple(models):
+                if model not in self._known[1]:
+                    models.pop(model, None)
 
     def age(self, now: float) -> None:
         """Let time pass also for clusters that nobody asks: their counts fade, so that they become unknown again."""
@@ -108,28 +114,26 @@ class Statistics:
 
     def absorb(self, replica: str, said: Mapping[str, Mapping[str, float]], now: float) -> None:
         """What `replica` exported, just now; {} forgets it. Total: what is no number, or of no cluster of ours, is left out."""
-        clean = self._clean(said)
-        self._replicas.pop(replica, None)
-        if clean:
-            self._replicas[replica] = (now, clean)
+        self._replace(replica, self._clean(said), now)
         while len(self._replicas) > REPLICAS:
-            del self._replicas[next(iter(self._replicas))]
-        totals: dict[str, list[float]] = {}
-        models: dict[str, tuple[float, float]] = {}
-        for at, words in self._replicas.values():
-            fade = 2.0 ** ((at - now) / HALF_LIFE)
-            for name, fields in words.items():
-                if name.startswith(_MODEL):
-                    model = name[len(_MODEL) :]
-                    tokens, answers = models.get(model, (0.0, 0.0))
-                    models[model] = (tokens + fade * fields.get("output", 0.0), answers + fade * fields.get("answers", 0.0))
-                else:
-                    totals[name] = added(totals.get(name), fields, fade)
-        self._models_elsewhere = models
-        for name in totals:
-            self._open(name)
-        for name, measured in tuple(self._by_cluster.items()):
-            measured.elsewhere(totals.get(name), now)
+            self._replace(next(iter(self._replicas)), {}, now)
+
+    def _replace(self, replica: str, words: dict[str, dict[str, float]], now: float) -> None:
+        at, before = self._replicas.pop(replica, (now, _NO_WORDS))
+        if words:
+            self._replicas[replica] = (now, words)
+        left = 2.0 ** ((at - now) / HALF_LIFE)
+        for name in before.keys() | words.keys():
+            old, new = before.get(name), words.get(name)
+            if not name.startswith(_MODEL):
+                self._open(name).elsewhere(old, left, new, now)
+                continue
+            tokens, answers, since = self._models_elsewhere.get(name[len(_MODEL) :], (0.0, 0.0, now))
+            fade = 2.0 ** ((since - now) / HALF_LIFE)
+            sums = [tokens * fade, answers * fade]
+            for i, field in enumerate(("output", "answers")):
+                sums[i] += (new or _NO_FIELDS).get(field, 0.0) - left * (old or _NO_FIELDS).get(field, 0.0)
+            self._models_elsewhere[name[len(_MODEL) :]] = (max(sums[0], 0.0), sums[1] if sums[1] > 1e-6 else 0.0, now)
 
     def dump(self, now: float) -> dict[str, Any]:
         """What `load` takes, as JSON."""
@@ -166,5 +170,7 @@ class Statistics:
 
 _MODEL = "model:"
 _NO_MODEL = (0.0, 0.0, 0.0)
+_NO_WORDS: dict[str, dict[str, float]] = {}
+_NO_FIELDS: dict[str, float] = {}
 _MOST = 1e18
 _NOTHING = Measured()

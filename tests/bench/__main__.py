@@ -8,7 +8,7 @@ from pathlib import Path
 
 import orjson
 
-from tests.bench import bodies, codecs, compare, decisions, limits, soak, throughput, vectors
+from tests.bench import bodies, codecs, compare, decisions, learning, limits, soak, throughput, vectors
 from tests.bench.report import machine
 
 COMMANDS = {
@@ -18,6 +18,7 @@ COMMANDS = {
     "codecs": codecs,
     "vectors": vectors,
     "decisions": decisions,
+    "learning": learning,
     "limits": limits,
     "compare": compare,
 }

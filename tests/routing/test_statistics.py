@@ -185,6 +185,51 @@ def test_a_replicas_word_fades_like_ones_own() -> None:
     assert two.of("a").requests == pytest.approx(2.5)
 
 
+WORDS = st.dictionaries(
+    st.sampled_from(["a", "b", "model:chat"]),
+    st.fixed_dictionaries(
+        {
+            "requests": st.integers(1, 50),
+            "first_tokens": st.integers(1, 50),
+            "first_token": st.integers(1, 9),
+            "output": st.integers(0, 99),
+            "answers": st.integers(1, 9),
+        }
+    ),
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["r1", "r2", "r3"]), WORDS, st.integers(0, 400)), max_size=12))
+def test_what_replicas_said_is_the_sum_of_their_last_words(said: list[tuple[str, dict[str, dict[str, float]], int]]) -> None:
+    statistics, now, last = Statistics(), 1.0, {}
+    for replica, words, later in said:
+        now += later
+        statistics.absorb(replica, words, now)
+        last[replica] = (words, now)
+    statistics.age(now)
+    for cluster in ("a", "b"):
+        told = [(words[cluster], 2.0 ** ((at - now) / HALF_LIFE)) for words, at in last.values() if cluster in words]
+        found = statistics.of(cluster)
+        assert found.requests == pytest.approx(sum(fields["requests"] * left for fields, left in told), abs=1e-6)
+        weight = sum(fields["first_tokens"] * left for fields, left in told)
+        if weight > 1e-3:
+            mean = sum(fields["first_token"] * fields["first_tokens"] * left for fields, left in told) / weight
+            assert found.first_token == pytest.approx(mean, rel=1e-3)
+
+
+def test_a_cluster_that_is_gone_takes_its_replicas_words_along() -> None:
+    statistics = Statistics()
+    statistics.began("a")
+    statistics.absorb("r", {"a": {"requests": 5.0}, "b": {"requests": 1.0}}, 1.0)
+    statistics.keep({"b"}, ())
+    assert statistics.of("a").requests == 0.0
+    statistics.keep({"a", "b"}, ())
+    statistics.absorb("r", {"a": {"requests": 2.0}}, 1.0)
+    assert (statistics.of("a").requests, statistics.of("b").requests) == (2.0, 0.0)
+    statistics.absorb("r", {}, 1.0)
+    assert statistics.of("a").requests == 0.0
+
+
 def test_a_restart_carries_everything_over_aged() -> None:
     before, now = recorded(*[sample(usage=Usage(100, 10), first_token=1.0, seconds=2.0, usd=0.5)] * 4, sample("internal"), every=0.0)
     saved = orjson.loads(orjson.dumps(before.dump(now)))
