@@ -45,7 +45,7 @@ _LATIN = re.compile(r"[\u00a0-\u024f\u1e00-\u1eff\u2000-\u206f]+")
 class Characters:
     """Numbers of characters; of texts longer than the sample they are estimates.
 
-    `words` are runs of letters that begin with an ASCII one, `shouted` capitals behind capitals, `numbers` runs of digits, `marks` punctuation and
+    `words` are runs of letters that begin with an ASCII one, `shouted` pairs of capitals, `numbers` runs of digits, `marks` punctuation and
     symbols, `lines` line feeds. `han` are Chinese and Japanese characters, `hangul` Korean ones, `latin` letters with accents and typographic marks,
     `cyrillic` Greek ones too, `others` those of all other scripts, and emoji; `letters`, `digits` and `marks` are the ASCII ones.
     """
