@@ -1,5 +1,8 @@
 """One request's decision: rule, filters, ranking, chain. Pure: everything it reads is in the `World` and the `Request`.
 
+What is out for a passing trouble (ejected, failing, …) stands behind everything else, where the model allows it: it is tried when all that is sound
+has failed, or when nothing else is left.
+
 The first rule whose condition holds may change what is preferred and how is ranked. What the filters let through is ranked by one policy. Then, in
 the part of it that a rule prefers (all of it without one): a session stays where its prompt is cached if that is worth it, or else
 a small share of requests goes elsewhere, so that measurements stay fresh. The chain has the first key of every target before any second key,
@@ -66,6 +69,9 @@ def decide(model: Model, request: Request, world: World) -> Decision:
     decision.clusters = [r.candidate.clusters[0] for r in ranked]
     if pools:
         decision.clusters += [c for r in ranked for c in r.candidate.clusters[1:]]
+    if use.held and not last_resort and model.last_resort:
+        # and when all these have failed, trying what is out is better than failing for certain
+        decision.clusters += [c.clusters[0] for c in use.held]
     if model.observe is not None:
         decision.observed = _observed(candidates, allowed.preferred, model, request, world, model.observe)
     if Policy.BANDIT in (policy, model.observe):

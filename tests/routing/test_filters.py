@@ -214,7 +214,7 @@ def test_cooling_ejected_inactive_and_full_clusters_are_left_out() -> None:
     where.health.active = frozenset(names) - {"inactive"}
     table(where).clusters["full"] = Full("concurrency", "1 of 1 requests under way", 0.0)
     found = decided(where)
-    assert found.clusters == ["free"]
+    assert found.clusters == ["free", "ejected"], "behind all others, for when they have failed"
     assert codes(found) == [(n, n if n != "full" else "concurrency") for n in names[:4]]
 
 
@@ -244,11 +244,12 @@ def test_the_last_resort_brings_back_what_only_cools_down(why: Out) -> None:
     assert error.kind is (ErrorKind.RATE_LIMITED if why is Out.SPENT else ErrorKind.UNAVAILABLE)
 
 
-def test_no_last_resort_while_something_is_left() -> None:
+def test_what_is_out_comes_last_while_something_is_left() -> None:
     where = scene([target("a"), target("b")])
     where.health.ejected = frozenset({"a"})
     found = decided(where)
-    assert (found.clusters, found.last_resort) == (["b"], False)
+    assert (found.clusters, found.last_resort) == (["b", "a"], False)
+    assert decided(where, last_resort=False).clusters == ["b"]
 
 
 # refusals

@@ -49,7 +49,9 @@ def test_leaving_one_out_never_changes_the_order_of_the_others(found: list[Place
     gone = data.draw(st.sampled_from(found))
     every = {r.candidate.target.name: r.score for r in Scene(found).rank(rank, weights)}
     rest = Scene([p for p in found if p is not gone], others=[gone])
-    assert {r.candidate.target.name: r.score for r in rest.rank(rank, weights)} == {n: s for n, s in every.items() if n != gone.name}
+    left = {r.candidate.target.name: r.score for r in rest.rank(rank, weights)}
+    # a mean over the model's targets is summed in another order there
+    assert left == pytest.approx({n: s for n, s in every.items() if n != gone.name}, rel=1e-12)
     assert rest.names(rank, weights) == [n for n in every if n != gone.name]
 
 

@@ -384,7 +384,7 @@ def test_nothing_left_leaves_it_out_until_the_reset() -> None:
     trip = Trip()
     trip.begins(x_ratelimit_remaining_requests="0", x_ratelimit_reset_requests="9s")
     assert trip.world.services.health.why("a") == (Out.SPENT, 9.0)
-    assert again(trip).chain == ["b", "b"]
+    assert again(trip).chain == ["b", "a"]
     shown = trip.world.services.statistics.snapshot(trip.world.clock())["clusters"]["a"]
     assert shown["limits"] == {"requests": {"remaining": 0.0, "limit": None, "reset": 9.0}}
 
