@@ -81,14 +81,14 @@ class AdminClient:
     def __exit__(self, *_: object) -> None:
         self._http.close()
 
-    def get(self, path: str, **query: str | int | None) -> Answer:
+    def get(self, path: str, query: Mapping[str, str | int | None] | None = None) -> Answer:
         """Raises `RefusedError`, or `UsageError` where nobody answers."""
-        return self.send("GET", path, **query)
+        return self.send("GET", path, query=query)
 
-    def send(self, method: str, path: str, body: Any = None, *, etag: str = "", **query: str | int | None) -> Answer:
+    def send(self, method: str, path: str, body: Any = None, *, etag: str = "", query: Mapping[str, str | int | None] | None = None) -> Answer:
         """`etag`: only if what stands there is still this version. Raises like `get`."""
         headers: Mapping[str, str] = {"if-match": etag} if etag else {}
-        params = {name: value for name, value in query.items() if value is not None}
+        params = {name: value for name, value in (query or {}).items() if value is not None}
         try:
             response = self._http.request(method, path, params=params, headers=headers, json=body)
         except (httpx.HTTPError, OSError) as error:

@@ -46,7 +46,7 @@ def rows_of(statistics: Mapping[str, Any], status: Mapping[str, Any]) -> list[tu
     """One row for each cluster of the registry."""
     measured = statistics.get("clusters") or {}
     names = sorted({*measured, *(status.get("clusters") or ())})
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name in names:
         m = measured.get(name) or {}
         first, total = m.get("first_token") or {}, m.get("seconds") or {}
