@@ -187,7 +187,7 @@ def test_small_calls_overtake_a_large_body() -> None:
             _, sent = done
             translated = orjson.loads(sent.request_body.response.body_mutation.body)
             assert len(translated["messages"]) == len(many)
-            assert len(threads) == 2
+            assert len(threads) >= 2, "deciding asks for facts, too"
             assert all(name.startswith("body") for name in threads)
 
     go(test())
