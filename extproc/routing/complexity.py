@@ -1,12 +1,12 @@
 """How hard a request looks, from 0 to 1, by features that are cheap to see.
 
     feature       share   half of it at   what is counted
-    length         0.25   4,000           characters of the user's last text and of the system's
-    constraints    0.15   4               must, only, at least, exactly, without, ...; numbered and bulleted demands
-    steps          0.13   3               step by step, first, then, finally, plan, design, compare, ...
+    length         0.25   1,500           characters of the user's last text and of the system's
+    constraints    0.15   2               must, only, at least, exactly, without, ...; numbered and bulleted demands
+    steps          0.13   2               step by step, first, then, finally, plan, design, compare, ...
     mathematics    0.14   2               prove, derive, integral, equation, ...; formulas
-    code           0.13   2               features of source code (`code.features`)
-    questions      0.08   2               question marks, question words
+    code           0.13   2               features of source code (`code.features`), words of programming
+    questions      0.08   3               question marks, question words
     tools          0.07   8               tools on offer
     turns          0.05   12              messages of the conversation
 
@@ -39,6 +39,11 @@ _MATHEMATICS = re.compile(
     r"|[∑∏∫√≤≥≠≈∞∂∇∈∀∃→⇒]|\\(?:frac|sum|int|sqrt|begin|mathbb)\b|\b[a-z]\s*\^\s*[\d{a-z]|\b\d+\s*[*/^]\s*\d+|[a-z]\([a-z]\)\s*=",
     re.IGNORECASE,
 )
+_PROGRAMMING = re.compile(
+    r"\b(?:function|method|class|script|api|sql|regex|algorithm|compile[rs]?|refactor|debug|unit tests?|python|javascript|typescript|java|rust|golang"
+    r"|kotlin|swift|bash|docker|kubernetes|postgres|redis|thread|async|race condition|memory leak|stack trace)\b",
+    re.IGNORECASE,
+)
 _QUESTIONS = re.compile(r"\?|？|؟|\b(?:why|how|what if|which|whether)\b", re.IGNORECASE)
 
 
@@ -47,12 +52,12 @@ def complexity(user: str, system: str, tools: int, turns: int) -> float:
     text = user[:_USER]
     shown = f"{text}\n{system[:_SYSTEM]}"
     score = (
-        0.25 * _share(len(user) + len(system), 4000)
-        + 0.15 * _share(_count(_CONSTRAINTS, shown), 4)
-        + 0.13 * _share(_count(_STEPS, text), 3)
+        0.25 * _share(len(user) + len(system), 1500)
+        + 0.15 * _share(_count(_CONSTRAINTS, shown), 2)
+        + 0.13 * _share(_count(_STEPS, text), 2)
         + 0.14 * _share(_count(_MATHEMATICS, text), 2)
-        + 0.13 * _share(features(text), 2)
-        + 0.08 * _share(_count(_QUESTIONS, text), 2)
+        + 0.13 * _share(features(text) + _count(_PROGRAMMING, text), 2)
+        + 0.08 * _share(_count(_QUESTIONS, text), 3)
         + 0.07 * _share(tools, 8)
         + 0.05 * _share(turns, 12)
     )
