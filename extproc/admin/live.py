@@ -209,13 +209,10 @@ class LiveRegistry:
     async def keep(self, old: State, new: State, action: str, author: str = NOBODY, id_: str = "") -> None:
         """On disk, with a record in the history. Whoever was asked for it (`id_`) is told where that fails (`Refused`); for what happens by itself
         it is no reason not to."""
-        changes = tuple(_said(d) for d in differences(old.resolved.tree, new.resolved.tree))
-        before, after = old.resolved.overlay, new.resolved.overlay
-        record = Record(id_ or secrets.token_hex(4), self.wall(), author, action, new.base.digest, changes, before.entries, after.entries)
-        if len(orjson.dumps(after.said())) > OVERLAY_BYTES:
+        if len(orjson.dumps(new.resolved.overlay.said())) > OVERLAY_BYTES:
             raise Refused(422, "too_large", f"the overlay would be larger than {OVERLAY_BYTES >> 20} MiB; write some of its changes into the file")
         try:
-            await asyncio.to_thread(self._write, after, record)
+            await asyncio.to_thread(self._write, old, new, action, author, id_ or secrets.token_hex(4))
         except OSError as error:
             if id_:
                 raise Refused(503, "not_kept", f"the change cannot be kept on disk, so it is not made: {error.strerror}") from error
@@ -283,11 +280,14 @@ class LiveRegistry:
 
     # on disk
 
-    def _write(self, overlay: Overlay, record: Record) -> None:
+    def _write(self, old: State, new: State, action: str, author: str, id_: str) -> None:
+        before, after = old.resolved, new.resolved
+        changes = tuple(_said(d) for d in differences(before.tree, after.tree))
+        record = Record(id_, self.wall(), author, action, new.base.digest, changes, before.overlay.entries, after.overlay.entries)
         unreadable = self.overlay.suspended is not None and self.overlay.suspended.reason == "unreadable"
         if unreadable and self.files.overlay_mark() is not None:
             self.files.put_aside()
-        self.files.write(overlay, record)
+        self.files.write(after.overlay, record)
 
     def _marked(self) -> Mark | None:
         try:

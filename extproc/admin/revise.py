@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 from extproc.admin.agree import Sharing
 from extproc.admin.files import Record
-from extproc.admin.live import OVERLAY_POLL, LiveRegistry
+from extproc.admin.live import OVERLAY_POLL, LiveRegistry, State
 from extproc.admin.overlay import MAX_ENTRIES, Entry, Overlay, Stamp, added, affirmed, checked
 from extproc.admin.refusal import Refused, problems_said
-from extproc.admin.resolve import Base, Resolved, after_each_end, conflicts_said, with_changes
+from extproc.admin.resolve import Resolved, after_each_end, conflicts_said, with_changes
 from extproc.admin.tree import Difference, Set, differences
 from extproc.registry.problems import RegistryError
 from extproc.registry.types import Registry
@@ -159,8 +159,7 @@ class Reviser:
                 return Done("", live.registry, live.tree, (), before, self.reaches(), by.dry)
             if len(overlay.entries) > MAX_ENTRIES:
                 raise Refused(422, "too_many_changes", f"the overlay would hold more than {MAX_ENTRIES} changes; write some of them into the file")
-            registry, tree = await asyncio.to_thread(_built, old.base, str(live.path), overlay)
-            found = tuple(differences(old.resolved.tree, tree))
+            registry, tree, found = await asyncio.to_thread(_built, old, str(live.path), overlay)
             by.guard(found)
             if by.dry:
                 why = await live.reloader.check(registry)
@@ -201,16 +200,17 @@ class Reviser:
             await asyncio.sleep(OVERLAY_POLL / 4)
 
 
-def _built(base: Base, path: str, overlay: Overlay) -> tuple[Registry, dict[str, Any]]:
+def _built(old: State, path: str, overlay: Overlay) -> tuple[Registry, dict[str, Any], tuple[Difference, ...]]:
+    base = old.base
     try:
-        built = with_changes(base, path, overlay)
+        registry, tree = with_changes(base, path, overlay)
     except RegistryError as error:
         raise Refused(422, "invalid", "the registry would not load with this change", problems_said(error.problems)) from error
     later = after_each_end(base, path, overlay)
     if later is not None:
         message = f"the registry would not load any more when the change {later[0].id} expires; give what depends on it the same end"
         raise Refused(422, "invalid_later", message, problems_said(later[1].problems)) from later[1]
-    return built
+    return registry, tree, tuple(differences(old.resolved.tree, tree))
 
 
 def _lines(why: str) -> list[dict[str, Any]]:
