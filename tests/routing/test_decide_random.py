@@ -313,7 +313,14 @@ def check_allowed(case: Case, model: Model, ask: Request, found: Decision | ApiE
         event("last resort" if found.last_resort else f"{found.policy}, {len(found.clusters)}")
         assert found.clusters
         assert len(found.clusters) == len(set(found.clusters))
-        assert set(found.clusters) == (free or held)
+        first, last = found.clusters[: len(free)], found.clusters[len(free) :]
+        if free:
+            # what is out for a passing trouble stands behind everything else, where the model allows it
+            assert set(first) == free
+            assert set(last) <= held
+            assert not last or model.last_resort
+        else:
+            assert set(last) == held
         assert found.last_resort == (not free)
         assert free or model.last_resort
         check_order(case, model, rule, found)
@@ -363,6 +370,9 @@ def check_order(case: Case, model: Model, rule: Rule | None, found: Decision) ->
     served = [of(c).name for c in found.clusters]
     firsts = list(dict.fromkeys(served))
     assert served[: len(firsts)] == firsts, "a second key stands before a first one"
+    # behind them stands what is out
+    assert firsts[: len(found.ranked)] == [r.candidate.target.name for r in found.ranked]
+    firsts = firsts[: len(found.ranked)]
     preferred = [name in rule.prefer for name in firsts] if rule is not None else [False] * len(firsts)
     assert preferred == sorted(preferred, reverse=True)
     rank_by = rule.rank_by if rule is not None and rule.rank_by is not None else model.rank_by
@@ -375,7 +385,6 @@ def check_order(case: Case, model: Model, rule: Rule | None, found: Decision) ->
     assert not (found.explored and rank_by.policy not in (Policy.LATENCY, Policy.SCORE))
     assert bool(found.observed) == (model.observe is not None)
     assert found.observed in ("", *found.clusters)
-    assert [r.candidate.target.name for r in found.ranked] == firsts
 
 
 def check_trace(case: Case, model: Model, rule: Rule | None, found: Decision) -> None:
@@ -384,7 +393,8 @@ def check_trace(case: Case, model: Model, rule: Rule | None, found: Decision) ->
     left_out = [e.cluster for e in found.excluded]
     assert len(left_out) == len(set(left_out))
     assert {*found.clusters, *left_out} == clusters, "somebody is lost"
-    assert found.last_resort or not set(found.clusters) & set(left_out)
+    ranked = {c for r in found.ranked for c in r.candidate.clusters}
+    assert found.last_resort or not ranked & set(left_out)
 
 
 def check_verdicts(case: Case, decision: Decision) -> None:
