@@ -26,38 +26,36 @@ _USER, _SYSTEM = 6000, 2000
 _CONSTRAINTS = re.compile(
     r"\b(?:must|only|exactly|at (?:least|most)|no (?:more|less|fewer) than|without|unless|except|avoid|ensure|never|always|do not|don't|required?"
     r"|constraints?|should(?: not)?|between \d+ and \d+|in the (?:format|form) of)\b|^[ \t]*(?:[-*•]|\d{1,2}[.)])[ \t]",
-    re.IGNORECASE | re.MULTILINE,
+    re.MULTILINE,
 )
 _STEPS = re.compile(
     r"\b(?:step[- ]by[- ]step|steps?|first(?:ly)?|second(?:ly)?|then|next|after(?:wards| that)|finally|plan|design|architecture|compare"
     r"|contrast|analy[sz]e|evaluate|trade-?offs?|pros and cons|justify|explain why|reason(?:ing)?|investigate|root cause|optimi[sz]e)\b",
-    re.IGNORECASE,
 )
 _MATHEMATICS = re.compile(
     r"\b(?:prov(?:e|ing)|proof|theorem|lemma|deriv(?:e|ation|ative)|integra(?:l|te)|equations?|matri(?:x|ces)|eigen\w+|probability|expectation"
     r"|polynomial|modulo|solve for|differential|converges?|asymptotic|big-?o|np-hard|complexity of)\b"
     r"|[∑∏∫√≤≥≠≈∞∂∇∈∀∃→⇒]|\\(?:frac|sum|int|sqrt|begin|mathbb)\b|\b[a-z]\s*\^\s*[\d{a-z]|\b\d+\s*[*/^]\s*\d+|[a-z]\([a-z]\)\s*=",
-    re.IGNORECASE,
 )
 _PROGRAMMING = re.compile(
     r"\b(?:function|method|class|script|api|sql|regex|algorithm|compile[rs]?|refactor|debug|unit tests?|python|javascript|typescript|java|rust|golang"
     r"|kotlin|swift|bash|docker|kubernetes|postgres|redis|thread|async|race condition|memory leak|stack trace)\b",
-    re.IGNORECASE,
 )
-_QUESTIONS = re.compile(r"\?|？|؟|\b(?:why|how|what if|which|whether)\b", re.IGNORECASE)
+_QUESTIONS = re.compile(r"\?|？|؟|\b(?:why|how|what if|which|whether)\b")
 
 
 def complexity(user: str, system: str, tools: int, turns: int) -> float:
     """`user` is the user's last text, `tools` and `turns` are numbers."""
     text = user[:_USER]
-    shown = f"{text}\n{system[:_SYSTEM]}"
+    low = text.lower()
+    shown = f"{low}\n{system[:_SYSTEM].lower()}"
     score = (
         0.25 * _share(len(user) + len(system), 1500)
         + 0.15 * _share(_count(_CONSTRAINTS, shown), 2)
-        + 0.13 * _share(_count(_STEPS, text), 2)
-        + 0.14 * _share(_count(_MATHEMATICS, text), 2)
-        + 0.13 * _share(features(text) + _count(_PROGRAMMING, text), 2)
-        + 0.08 * _share(_count(_QUESTIONS, text), 3)
+        + 0.13 * _share(_count(_STEPS, low), 2)
+        + 0.14 * _share(_count(_MATHEMATICS, low), 2)
+        + 0.13 * _share(features(text) + _count(_PROGRAMMING, low), 2)
+        + 0.08 * _share(_count(_QUESTIONS, low), 3)
         + 0.07 * _share(tools, 8)
         + 0.05 * _share(turns, 12)
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import orjson
 
-from tests.bench import bodies, codecs, compare, decisions, learning, limits, soak, throughput, vectors
+from tests.bench import bodies, codecs, compare, decisions, learning, limits, signals, soak, throughput, vectors
 from tests.bench.report import machine
 
 COMMANDS = {
@@ -17,6 +17,7 @@ COMMANDS = {
     "soak": soak,
     "codecs": codecs,
     "vectors": vectors,
+    "signals": signals,
     "decisions": decisions,
     "learning": learning,
     "limits": limits,

@@ -63,11 +63,11 @@ def test_a_refused_prompt_reaches_neither_the_server_nor_a_provider(stack: Stack
 def test_what_is_taken_out_is_gone_for_every_attempt_and_format(stack: Stack, stream: bool) -> None:
     stack.reset()
     stack.fault("oa", "status", status=500)
-    text = 'Card 4111 1111 1111 1111 or 4111111111111111, of Ada "the first" <ada@mail.example.org>, order 1234.'
+    text = 'Card 4111 1111 1111 1111 or 4111111111111111, of a "first" buyer <buyer@mail.example.org>, order 1234.'
     body = {"model": "chat", "messages": said(text), "stream": stream}
     answer = httpx.post(f"{stack.url}/v1/chat/completions", json=body, timeout=PATIENCE)
     assert answer.status_code == 200, answer.text
-    expected = 'Card [card] or [card], of Ada "the first" <[email]>, order 1234.'
+    expected = 'Card [card] or [card], of a "first" buyer <[email]>, order 1234.'
     first = stack.received("oa")[0]
     (second,) = stack.received("an")
     assert orjson.loads(first.body or b"")["messages"][0]["content"] == expected

@@ -32,7 +32,7 @@ PROSE = [
     "Rows: 5; columns: 7 (see page 12). The price is = 20 euros.",
     "Return the form to me, thanks. Let us select a date from the calendar.",
     "Meeting notes:\n- first, the budget;\n- then the plan (version 2)\n- finally: questions\n",
-    '{"name": "Ada", "age": 36}',
+    '{"name": "chair", "price": 36}',
     "a < b and b > c, so x = y (mod 5); therefore f(x) = g(y).",
 ]
 
