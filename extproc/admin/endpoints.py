@@ -118,7 +118,13 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("GET", "/v1/diff", "the registry file against what is in force", revisions.diff, "Diff"),
     Endpoint("GET", "/v1/history", "who changed what and when, the newest first", revisions.history, "History", (_LIMIT,)),
     Endpoint(
-        *("POST", "/v1/history/{id}/rollback", "all changes as they were before (or after) this one", revisions.roll_back, "Changed"),
+        *(
+            "POST",
+            "/v1/history/{id}/rollback",
+            "all changes over the file as they were before (or after) this one; the file stays as it is",
+            revisions.roll_back,
+            "Changed",
+        ),
         (Parameter("to", "query", {"type": "string", "enum": ["before", "after"]}, "default: before"), _DRY, _AUTHOR, _MATCH),
         refusals=(404, *_REFUSALS),
     ),

@@ -7,6 +7,7 @@ into the shared state and on disk; then it is used. A kill leaves it whole or un
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -19,8 +20,10 @@ from extproc.admin.overlay import MAX_ENTRIES, Entry, Overlay, Stamp, added, aff
 from extproc.admin.refusal import Refused, problems_said
 from extproc.admin.resolve import Resolved, after_each_end, conflicts_said, with_changes
 from extproc.admin.tree import Difference, Set, differences
-from extproc.registry.problems import RegistryError
+from extproc.registry.problems import RegistryError, render
 from extproc.registry.types import Registry
+
+log = logging.getLogger(__name__)
 
 FOLLOW_WITHIN = 2.0
 """Seconds that an answer waits for the other workers to use the change."""
@@ -185,6 +188,9 @@ class Reviser:
             if why is not None:
                 raise Refused(422, "envoy", "Envoy does not take it; nothing has changed", _lines(why))
             live.use(new)
+            log.info(
+                "the registry is changed", extra={"change": stamp.id, "action": action, "author": by.author, "paths": [render(d.path) for d in found]}
+            )
             waiting = await self._followers(registry.digest)
             return Done(stamp.id, registry, tree, found, live.overlay, self.reaches(shared=not unshared), waiting=waiting, unshared=unshared)
 

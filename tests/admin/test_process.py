@@ -10,9 +10,12 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.admin.api_rig import fits
 from tests.admin.live_rig import FILE
 from tests.commands.processes import Command, environment, extproc
 from tests.e2e.processes import free_port
+from tests.e2e.stack import until
+from tests.edge.redis_server import redis_server
 from tests.envoy_process import short_directory
 
 
@@ -31,6 +34,7 @@ def ask(place: Path, method: str, path: str, body: Any = None, headers: Mapping[
     with httpx.Client(transport=httpx.HTTPTransport(uds=str(place / "run" / "admin-api.sock")), base_url="http://x", timeout=60) as client:
         response = client.request(method, path, json=body, headers={"if-match": "*", **(headers or {})})
         assert response.status_code == 200, response.text
+        fits(method, path, response)
         return response.json()
 
 
@@ -132,3 +136,36 @@ def test_without_the_api_changes_stay_in_force(place: Path) -> None:
         found = command.until('"serving"')
         assert done["registry"] in found.string
         assert not (place / "run" / "admin-api.sock").exists()
+
+
+def test_what_would_happen_to_a_request(place: Path) -> None:
+    with serve(place) as command:
+        command.until('"serving"')
+        body = {"model": "chat", "messages": [{"role": "user", "content": "Hello"}]}
+        found = ask(place, "POST", "/v1/explain", {"body": body})
+        assert (found["chain"], found["guessed"], found["path"]) == (["a", "b"], True, "/v1/chat/completions")
+        assert found["attempts"][0]["url"] == "http://one.test/v1/chat/completions"
+        ask(place, "POST", "/v1/targets/a/drain")
+        found = ask(place, "GET", "/v1/candidates?model=chat")
+        assert set(found["chain"]) == {"b"}
+        assert [(e["cluster"], e["code"]) for e in found["excluded"]] == [("a", "drained")]
+        ask(place, "POST", "/v1/targets/b/drain")
+        found = ask(place, "GET", "/v1/candidates?model=chat")
+        assert "drained" in found["refused"]
+        assert ask(place, "GET", "/v1/decisions")["decisions"] == [], "nothing is learned from it"
+
+
+def test_a_change_reaches_every_replica(place: Path) -> None:
+    with redis_server() as redis:
+        replicas = [place / "one", place / "two"]
+        for replica in replicas:
+            replica.mkdir()
+            (replica / "registry.yaml").write_text(FILE + f"state: {{url: '{redis.url}'}}\n")
+        with serve(replicas[0]) as first, serve(replicas[1]) as second:
+            first.until('"serving"')
+            second.until('"serving"')
+            until(lambda: ask(replicas[0], "GET", "/v1/status").get("shared_state", {}).get("answers"), "the shared state answers")
+            done = ask(replicas[0], "PATCH", "/v1/models/chat", {"targets": ["b"]})
+            assert done["reaches"] == "every replica", done
+            second.until(f'"registry":"{done["registry"]}"')
+            assert ask(replicas[1], "GET", "/v1/models/chat")["value"]["targets"] == ["b"]
