@@ -17,6 +17,10 @@ COMMANDS = {
     "render": ("extproc.commands.render", "write Envoy's files for a registry"),
     "check": ("extproc.commands.check", "validate a registry and the Envoy configuration that it gives"),
     "explain": ("extproc.commands.explain", "show what would be sent for a request, without sending it"),
+    "routes": ("extproc.commands.routes", "show and change how the running server routes; history, rollback"),
+    "target": ("extproc.commands.target", "list the running server's targets; drain and enable them"),
+    "stats": ("extproc.commands.stats", "what the running server has measured of its targets"),
+    "top": ("extproc.commands.top", "targets and decisions of the running server, live"),
     "simulate": ("extproc.simulator.command", "run the provider simulators alone"),
 }
 

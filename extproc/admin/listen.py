@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 import struct
@@ -58,6 +59,8 @@ async def listening(api: Api, path: Path, tcp: tuple[str, int] | None = None, to
             sock.close()
         raise
     servers = [_server(app, private=private) for app, _, private in doors]
+    # that it starts and ends goes with the server's own start and end
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     tasks = [asyncio.create_task(server.serve(sockets=[sock])) for server, (_, sock, _) in zip(servers, doors, strict=True)]
     try:
         yield

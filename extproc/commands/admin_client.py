@@ -12,6 +12,7 @@ from typing import Any, Self
 from urllib.parse import quote
 
 import httpx
+import orjson
 
 from extproc.commands.arguments import UsageError
 
@@ -42,21 +43,27 @@ class Answer:
     etag: str
 
 
-def add_admin(parser: argparse.ArgumentParser) -> None:
-    """--admin, --run-dir, --token-file."""
+def add_admin(parser: argparse.ArgumentParser, *, again: bool = False) -> None:
+    """--admin, --run-dir, --token-file. `again`: on an action's parser too, so that they may stand before the action or behind it."""
     group = parser.add_argument_group("the running server")
     group.add_argument(
         "--admin",
         metavar="SOCKET|URL",
-        default=os.environ.get(ENVIRONMENT),
+        default=argparse.SUPPRESS if again else os.environ.get(ENVIRONMENT),
         help=f"its admin API: a Unix socket, or http://127.0.0.1:PORT (default: ${ENVIRONMENT}, else {SOCKET} in --run-dir)",
     )
-    group.add_argument("--run-dir", type=Path, metavar="DIR", help="the --run-dir that the server was started with")
+    group.add_argument(
+        "--run-dir",
+        type=Path,
+        metavar="DIR",
+        default=argparse.SUPPRESS if again else None,
+        help="the --run-dir that the server was started with",
+    )
     group.add_argument(
         "--token-file",
         type=Path,
         metavar="FILE",
-        default=os.environ.get(TOKEN_FILE),
+        default=argparse.SUPPRESS if again else os.environ.get(TOKEN_FILE),
         help=f"the bearer token, for a URL (default: ${TOKEN_FILE})",
     )
 
@@ -85,12 +92,16 @@ class AdminClient:
         """Raises `RefusedError`, or `UsageError` where nobody answers."""
         return self.send("GET", path, query=query)
 
-    def send(self, method: str, path: str, body: Any = None, *, etag: str = "", query: Mapping[str, str | int | None] | None = None) -> Answer:
-        """`etag`: only if what stands there is still this version. Raises like `get`."""
-        headers: Mapping[str, str] = {"if-match": etag} if etag else {}
+    def send(
+        self, method: str, path: str, body: Any = None, *, etag: str = "", new: bool = False, query: Mapping[str, str | int | None] | None = None
+    ) -> Answer:
+        """`etag`: only if what stands there is still this version; `new`: only if nothing does. Raises like `get`."""
+        headers = {"if-match": etag} if etag else {"if-none-match": "*"} if new else {}
         params = {name: value for name, value in (query or {}).items() if value is not None}
         try:
-            response = self._http.request(method, path, params=params, headers=headers, json=body)
+            content = None if body is None else orjson.dumps(body)
+            kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
+            response = self._http.request(method, path, params=params, headers={**headers, "content-type": kind}, content=content)
         except (httpx.HTTPError, OSError) as error:
             raise UsageError(f"no server answers at {self.where} ({error}); say where it is with --run-dir or --admin") from None
         try:

@@ -12,6 +12,8 @@ from extproc.commands.admin_client import AdminClient, add_admin, client_of
 from extproc.commands.columns import columns, duration, number, share, usd
 
 HEADER = ("TARGET", "STATE", "REQUESTS", "FLIGHT", "FAILED", "FIRST p50", "p95", "TOTAL p50", "p95", "PER TOKEN", "CACHED", "TOKENS", "USD")
+SAID = {"limited": "rate limited", "spent": "limit spent", "asked": "told to wait", "key_refused": "key refused", "inactive": "not in Envoy"}
+"""The reasons of the API in words; those that are not here are words already."""
 EXPLAINED = """\
 REQUESTS and FAILED are decayed: half is forgotten in some minutes. FIRST is the time to the first token of streams, TOTAL that of the whole answer.
 CACHED is the part of the prompt that came from the provider's cache; TOKENS and USD are those of one answer. STATE: why a target is left out, and for
@@ -35,8 +37,9 @@ def state_of(cluster: str, status: Mapping[str, Any]) -> str:
     if cluster in (status.get("drained") or ()):
         return "drained"
     if isinstance(cooling, dict):
-        left = cooling.get("seconds")
-        return f"{cooling.get('why', 'cooling')} {duration(left)}" if left else str(cooling.get("why", "cooling"))
+        left, why = cooling.get("seconds"), str(cooling.get("why", "cooling"))
+        said = SAID.get(why, why)
+        return f"{said} {duration(left)}" if left else said
     if cluster in (envoy.get("ejected") or ()):
         return "ejected"
     return "ok"

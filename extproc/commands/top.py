@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import sys
 import time
@@ -18,6 +19,7 @@ from extproc.commands.stats import HEADER, read, rows_of
 _SCREEN_ON, _SCREEN_OFF = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 _HOME, _CLEAR_LINE, _CLEAR_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 _BOLD, _RED, _YELLOW, _DIM, _PLAIN = "\x1b[1m", "\x1b[31m", "\x1b[33m", "\x1b[2m", "\x1b[0m"
+_ESCAPE = re.compile("\x1b\\[[0-9;?]*[A-Za-z]")
 _DECISIONS = ("AT", "MODEL", "RULE", "RANK BY", "CHAIN", "WHY", "OUTCOME")
 _WORST_FIRST = {"ok": 2, "drained": 1}
 
@@ -95,7 +97,8 @@ def _look(client: AdminClient) -> list[str]:
 def run(args: argparse.Namespace) -> int:
     with client_of(args) as client:
         if args.once or not sys.stdout.isatty():
-            print("\n".join(_look(client)))
+            text = "\n".join(_look(client))
+            print(text if sys.stdout.isatty() else _ESCAPE.sub("", text))
             return 0
         with _own_screen():
             while True:

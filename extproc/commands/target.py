@@ -1,0 +1,67 @@
+"""`extproc target`: the targets of the running server: list, take one out of service and back, change one."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from extproc.commands.admin_client import AdminClient, RefusedError, add_admin, client_of, segment
+from extproc.commands.columns import columns
+from extproc.commands.routes import add_changing, changed_text, merge_patch
+from extproc.commands.stats import state_of
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_admin(parser)
+    parser.add_argument("--json", action="store_true", help="print the server's answer as JSON")
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions", description="default: list")
+    actions.add_parser("list", help="every target with its provider, its model and its state")
+    for verb, what in (("drain", "no new requests; those under way end"), ("enable", "new requests again"), ("set", "change members of a target")):
+        one = actions.add_parser(verb, help=what)
+        one.add_argument("name", metavar="TARGET", help="the target's name in the registry")
+        if verb == "set":
+            one.add_argument("members", nargs="+", metavar="KEY=YAML", help="a member and its value in YAML; KEY= alone removes it")
+        add_changing(one)
+    for action in actions.choices.values():
+        add_admin(action, again=True)
+        action.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print the server's answer as JSON")
+
+
+def _list(targets: Mapping[str, Any], status: Mapping[str, Any]) -> str:
+    rows = []
+    clusters = status.get("clusters") or ()
+    for name, item in sorted(targets["items"].items()):
+        value = item["value"]
+        states = [state_of(c, status) for c in clusters if c.partition("@")[0] == name]
+        keys = [c.partition("@")[2] for c in clusters if c.startswith(f"{name}@")]
+        state = states[0] if len(set(states)) == 1 else ", ".join(f"{key}: {state}" for key, state in zip(keys, states, strict=False))
+        rows.append((name, str(value.get("provider", "")), str(value.get("model", "")), state or "-"))
+    return "\n".join(columns(("TARGET", "PROVIDER", "MODEL", "STATE"), rows, left=4))
+
+
+def _ask(client: AdminClient, args: argparse.Namespace) -> tuple[Any, str]:
+    if args.action in (None, "list"):
+        said, status = client.get("/v1/targets").body, client.get("/v1/status").body
+        return said, _list(said, status)
+    path = f"/v1/targets/{segment(args.name)}"
+    query = {"dry_run": "true" if args.dry_run else None, "expires": args.expires}
+    if args.action == "set":
+        said = client.send("PATCH", path, merge_patch(args.members), etag=client.get(path).etag, query=query).body
+    else:
+        said = client.send("POST", f"{path}/{args.action}", query=query).body
+    return said, changed_text(said)
+
+
+def run(args: argparse.Namespace) -> int:
+    with client_of(args) as client:
+        try:
+            said, text = _ask(client, args)
+        except RefusedError as refused:
+            print(f"refused ({refused.status}): {refused}", file=sys.stderr)
+            return 1
+    print(orjson.dumps(said, option=orjson.OPT_INDENT_2).decode() if args.json else text)
+    return 0
