@@ -248,7 +248,15 @@ def text_of(report: Mapping[str, Any]) -> str:
             f"{report['asked']!r} in {report['client_dialect']} -> model {report['model']!r} ({how})",
             f"needs       {', '.join(report['needs']) or 'nothing special'}",
             f"candidates  {', '.join(report['candidates'])}",
+            f"ranked by   {report['rank_by']}{_by_rule(report)}",
         ]
+        who, signals = report["who"], report["signals"]
+        if who:
+            lines.append(f"who         {', '.join(f'{k} {v}' for k, v in who.items())}")
+        if signals:
+            lines.append(f"signals     {', '.join(f'{k} {_signal(v)}' for k, v in signals.items())}")
+        lines += [f"            {r['target']}: {_numbers(r)}" for r in report["ranked"] if len(r) > 2]
+        lines += [f"{word:<12}{said}" for word, said in (("observed", report["observed"]), ("limited", report["limited"])) if said]
         lines += [f"excluded    {e['cluster']}: {e['code']} ({e['why']})" for e in report["excluded"]]
         lines.append(
             f"chain       {' -> '.join(report['chain'])} (at most {report['attempts_at_most']} attempt{'s' * (report['attempts_at_most'] != 1)})"
@@ -261,6 +269,21 @@ def text_of(report: Mapping[str, Any]) -> str:
         elif "passthrough" not in report:
             lines += ["", f"attempt {attempt['attempt']}   {attempt['cluster']}   the same as attempt {first}"]
     return "\n".join(lines)
+
+
+def _by_rule(report: Mapping[str, Any]) -> str:
+    said = f", rule {report['rule']!r}" if report["rule"] else ""
+    return said + (f" ({', '.join(report['routing'])})" if report["routing"] else "")
+
+
+def _signal(value: Any) -> str:
+    return (
+        "unknown" if value is None else "/".join(value) if isinstance(value, list) else str(value).lower() if isinstance(value, bool) else str(value)
+    )
+
+
+def _numbers(ranked: Mapping[str, Any]) -> str:
+    return "  ".join(f"{name} {value:g}" for name, value in ranked.items() if name != "target")
 
 
 def _attempt(attempt: Mapping[str, Any], method: str, *, passed: bool) -> list[str]:
