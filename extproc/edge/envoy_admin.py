@@ -58,6 +58,7 @@ class EnvoyAdmin:
         self._busy = busy
         self._answering: bool | None = None
         self._woken = asyncio.Event()
+        self._live = False
 
     def wake(self) -> None:
         """A request has come: read now if nobody asked for a while. Cheap, for every request."""
@@ -69,8 +70,11 @@ class EnvoyAdmin:
         return self._answering
 
     async def refresh(self) -> bool:
-        """Read once. False if Envoy did not answer."""
+        """Read once. False if Envoy did not answer. While it starts it does not have its clusters yet, and takes no requests either: what it says of
+        them then is not heard."""
         try:
+            if not self._live:
+                self._live = (await self._client.get("/ready")).status_code != 503
             response = await self._client.get("/clusters", params={"format": "json"})
             active, ejected = read_clusters(response.content)
         except (httpx.HTTPError, OSError, ValueError) as error:
@@ -78,11 +82,13 @@ class EnvoyAdmin:
                 log.warning("envoy's admin socket does not answer", extra={"error": type(error).__name__})
             elif self._answering is None:
                 log.info("waiting for envoy's admin socket")
-            self._answering = False
+            self._answering = self._live = False
             return False
         if self._answering is False:
             log.info("envoy's admin socket answers")
         self._answering = True
+        if not self._live:
+            return True
         for cluster in sorted(ejected - self._health.ejected):
             log.warning("envoy ejected a cluster", extra={"cluster": cluster})
         for cluster in sorted(self._health.ejected - ejected):

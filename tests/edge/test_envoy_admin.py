@@ -106,16 +106,21 @@ async def reading(socket: Path, health: Health, busy: Callable[[], bool] = lambd
 
 
 class Admin:
-    """Envoy's admin on a Unix socket: answers with `says`, or not at all while it is None. `asked` are the paths."""
+    """Envoy's admin on a Unix socket: answers with `says`, or not at all while it is None. `asked` are the paths, but for `/ready`."""
 
     def __init__(self) -> None:
+        self.ready = True
         self.says: bytes | None = document()
         self.asked: list[str] = []
         self.news = asyncio.Event()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while head := await reader.readuntil(b"\r\n\r\n") if not reader.at_eof() else b"":
-            self.asked.append(head.split()[1].decode())
+            path = head.split()[1].decode()
+            if path == "/ready" and self.says is not None:
+                writer.write(b"HTTP/1.1 %s\r\ncontent-length: 0\r\n\r\n" % (b"200 OK" if self.ready else b"503 Service Unavailable"))
+                continue
+            self.asked.append(path)
             self.news.set()
             if self.says is None:
                 return
@@ -147,6 +152,24 @@ class Admin:
             for task in filter(None, handlers):
                 task.cancel()
             await asyncio.gather(*filter(None, handlers), return_exceptions=True)
+
+
+def test_what_an_envoy_that_starts_says_is_not_heard() -> None:
+    """It does not have its clusters yet: all count as active, as long as it takes no requests."""
+
+    async def test() -> None:
+        health, admin = Health(lambda: 0.0), Admin()
+        admin.ready = False
+        with short_directory() as directory:
+            socket = directory / "admin.sock"
+            async with admin.listening(socket), reading(socket, health) as reader:
+                assert await reader.refresh()
+                assert health.active is None
+                admin.ready, admin.says = True, document(cluster("a", HEALTHY))
+                assert await reader.refresh()
+                assert health.active == {"a"}
+
+    go(test())
 
 
 def test_health_follows_envoy(caplog: pytest.LogCaptureFixture) -> None:
