@@ -6,7 +6,7 @@ attempt that links to it. Pure, and total over any set of spans: missing parents
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -15,6 +15,8 @@ from extproc.telemetry import semconv
 from extproc.telemetry.text import clip, printable
 
 _MAX_DEPTH = 24
+_AS_LISTED = "order"
+"""The policy that needs no mention."""
 _BOLD, _DIM, _GREEN, _YELLOW, _RED = "1", "2", "32", "33", "31"
 
 
@@ -108,6 +110,7 @@ def _chat(span: SpanView) -> list[_Part]:
         parts.append((error, _RED))
     if get(semconv.LLM_TARGET):
         parts.append((f"target={get(semconv.LLM_TARGET)}", ""))
+    parts += _decision(get)
     tokens_in, tokens_out = get(semconv.GEN_AI_USAGE_INPUT_TOKENS), get(semconv.GEN_AI_USAGE_OUTPUT_TOKENS)
     if tokens_in is not None or tokens_out is not None:
         parts.append((f"in {tokens_in or 0} out {tokens_out or 0} tokens", ""))
@@ -119,6 +122,20 @@ def _chat(span: SpanView) -> list[_Part]:
     losses = get(semconv.LLM_LOSSES)
     if isinstance(losses, list | tuple) and losses:
         parts.append(("lost " + ", ".join(str(code) for code in losses), _YELLOW))
+    return parts
+
+
+def _decision(get: Callable[[str], Any]) -> list[_Part]:
+    """How the target was chosen, where it was not simply the first that the file lists."""
+    rule, rank_by, why, limit = (get(name) for name in (semconv.LLM_RULE, semconv.LLM_RANK_BY, semconv.LLM_ROUTING, semconv.LLM_LIMITED))
+    parts: list[_Part] = []
+    if rule:
+        parts.append((f"rule={rule}", ""))
+    if rank_by and rank_by != _AS_LISTED:
+        parts.append((f"rank_by={rank_by}", ""))
+    parts += [(str(word), _YELLOW) for word in (why if isinstance(why, list | tuple) else ())]
+    if limit:
+        parts.append((f"limit={limit}", _YELLOW))
     return parts
 
 

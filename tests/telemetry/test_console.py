@@ -37,7 +37,7 @@ def test_spans_of_this_process_become_a_tree_when_the_chat_span_ends() -> None:
     chat.end(answered())
     assert printed.getvalue().splitlines() == [
         f"trace {TRACE}",
-        "chat gpt-4o  812 ms  ok  target=sonnet  in 12 out 48 tokens  $0.0003  ttft 120 ms  lost dropped:logprobs",
+        "chat gpt-4o  812 ms  ok  target=sonnet  rule=premium  rank_by=latency  explored  limit=limits[0]  in 12 out 48 tokens  $0.0003  ttft 120 ms  lost dropped:logprobs",
         "├─ attempt 1  gpt-4o  503 unavailable  18 ms  → next target",
         "└─ attempt 2  sonnet  200  640 ms  ✓",
     ]

@@ -39,7 +39,7 @@ def test_golden_of_one_process() -> None:
     assert render_tree(spans) == "\n".join(
         [
             f"trace {TRACE}",
-            "chat gpt-4o  812 ms  ok  target=sonnet  in 12 out 48 tokens  $0.0003  ttft 120 ms  lost dropped:logprobs",
+            "chat gpt-4o  812 ms  ok  target=sonnet  rule=premium  rank_by=latency  explored  limit=limits[0]  in 12 out 48 tokens  $0.0003  ttft 120 ms  lost dropped:logprobs",
             "├─ attempt 1  gpt-4o  503 unavailable  18 ms  → next target",
             "└─ attempt 2  sonnet  200  640 ms  ✓",
         ]
@@ -62,7 +62,7 @@ def test_golden_with_envoys_spans() -> None:
         [
             f"trace {TRACE}",
             "llm POST  817 ms  200  (llm-sidecar-envoy)",
-            "├─ chat gpt-4o  812 ms  ok  target=sonnet  in 12 out 48 tokens  $0.0003  ttft 120 ms  lost dropped:logprobs",
+            "├─ chat gpt-4o  812 ms  ok  target=sonnet  rule=premium  rank_by=latency  explored  limit=limits[0]  in 12 out 48 tokens  $0.0003  ttft 120 ms  lost dropped:logprobs",
             "│  ├─ attempt 1  gpt-4o  503 unavailable  17 ms  → next target",
             "│  │  └─ llm attempt gpt-4o  18 ms  503  (llm-sidecar-envoy)",
             "│  └─ attempt 3  sonnet  200  640 ms  ✓",
@@ -91,6 +91,12 @@ def test_golden_of_failures() -> None:
     )
     silent = [span("chat", "chat chat", 0, 5, failed=True, attributes=exhausted), attempt("a1", 1, "t", 1, 2, 0, "", "timeout")]
     assert render_tree(silent).splitlines()[-1] == "└─ attempt 1  t  no answer timeout  1.0 ms  ✗ ended by Envoy"
+
+
+def test_a_target_that_was_simply_listed_first_needs_no_reason() -> None:
+    plain = {name: value for name, value in CHAT.items() if name not in ("llm.rule", "llm.routing", "llm.limited")}
+    line = render_tree([span("chat", "chat gpt-4o", 0, 812, attributes=plain | {"llm.rank_by": "order"})]).splitlines()[1]
+    assert line == "chat gpt-4o  812 ms  ok  target=sonnet  in 12 out 48 tokens  $0.0003  ttft 120 ms  lost dropped:logprobs"
 
 
 def test_colour_adds_nothing_but_colour() -> None:
