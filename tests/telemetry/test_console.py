@@ -12,6 +12,7 @@ from extproc.telemetry.traceparent import parent_of_request
 from extproc.telemetry.tracing import Tracing
 from extproc.telemetry.tree import SpanView
 from tests.telemetry.records import CALLER, MS, SPAN, START, TRACE, answered
+from tests.telemetry.test_tree import DECIDED
 
 
 def view(span_id: str, parent: str = "", *, trace: str = "t", chat: bool = False, attempts: int = 0, links: tuple[str, ...] = ()) -> SpanView:
@@ -37,7 +38,7 @@ def test_spans_of_this_process_become_a_tree_when_the_chat_span_ends() -> None:
     chat.end(answered())
     assert printed.getvalue().splitlines() == [
         f"trace {TRACE}",
-        "chat gpt-4o  812 ms  ok  target=sonnet  rule=premium  rank_by=latency  explored  limit=limits[0]  in 12 out 48 tokens  $0.0003  ttft 120 ms  lost dropped:logprobs",
+        f"chat gpt-4o  812 ms  ok  target=sonnet{DECIDED}  in 12 out 48 tokens  $0.0003  ttft 120 ms  lost dropped:logprobs",
         "├─ attempt 1  gpt-4o  503 unavailable  18 ms  → next target",
         "└─ attempt 2  sonnet  200  640 ms  ✓",
     ]

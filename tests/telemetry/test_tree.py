@@ -27,6 +27,8 @@ def attempt(span_id: str, n: int, target: str, start: float, end: float, status:
     return span(span_id, f"attempt {target}", start, end, "chat", failed=bool(error), attributes=attributes, links=links)
 
 
+DECIDED = "  rule=premium  rank_by=latency  explored  limit=limits[0]"
+"""Of `answered`."""
 CHAT = {"gen_ai.operation.name": "chat"} | chat_attributes(answered())
 
 
@@ -39,7 +41,7 @@ def test_golden_of_one_process() -> None:
     assert render_tree(spans) == "\n".join(
         [
             f"trace {TRACE}",
-            "chat gpt-4o  812 ms  ok  target=sonnet  rule=premium  rank_by=latency  explored  limit=limits[0]  in 12 out 48 tokens  $0.0003  ttft 120 ms  lost dropped:logprobs",
+            f"chat gpt-4o  812 ms  ok  target=sonnet{DECIDED}  in 12 out 48 tokens  $0.0003  ttft 120 ms  lost dropped:logprobs",
             "├─ attempt 1  gpt-4o  503 unavailable  18 ms  → next target",
             "└─ attempt 2  sonnet  200  640 ms  ✓",
         ]
@@ -62,7 +64,7 @@ def test_golden_with_envoys_spans() -> None:
         [
             f"trace {TRACE}",
             "llm POST  817 ms  200  (llm-sidecar-envoy)",
-            "├─ chat gpt-4o  812 ms  ok  target=sonnet  rule=premium  rank_by=latency  explored  limit=limits[0]  in 12 out 48 tokens  $0.0003  ttft 120 ms  lost dropped:logprobs",
+            f"├─ chat gpt-4o  812 ms  ok  target=sonnet{DECIDED}  in 12 out 48 tokens  $0.0003  ttft 120 ms  lost dropped:logprobs",
             "│  ├─ attempt 1  gpt-4o  503 unavailable  17 ms  → next target",
             "│  │  └─ llm attempt gpt-4o  18 ms  503  (llm-sidecar-envoy)",
             "│  └─ attempt 3  sonnet  200  640 ms  ✓",
