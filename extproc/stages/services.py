@@ -23,7 +23,7 @@ from extproc.telemetry.record import RequestRecord
 class Snapshots:
     """The registry in force and the last few before it: a request ends with the registry it began with."""
 
-    KEPT = 4
+    KEPT = 8
 
     def __init__(self, registry: Registry) -> None:
         self.current = registry

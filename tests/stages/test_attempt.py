@@ -212,7 +212,7 @@ def test_a_compressed_refusal_is_read() -> None:
     assert attempt_notes(trip.metadata)[0].message == "bad"
 
 
-@pytest.mark.parametrize("body", [b"no gzip at all", gzip.compress(BAD)[:20]])
+@pytest.mark.parametrize("body", [b"no gzip at all", gzip.compress(BAD, mtime=0)[:20]])
 def test_a_refusal_that_cannot_be_unpacked_is_still_one(body: bytes) -> None:
     trip, exchange = sent()
     assert retry(fed(trip, exchange, trip.response(400, content_encoding="gzip"), piece(body, end=True))) == {}
@@ -293,7 +293,7 @@ def test_a_compressed_answer_is_judged_by_what_is_in_it() -> None:
         assert retry(fed(trip, exchange, piece(packed[15:], end=True))) == verdict
 
 
-@pytest.mark.parametrize("body", [b"no gzip at all", gzip.compress(OPENAI_ANSWER)[:20], gzip.compress(bytes(20_000_000))])
+@pytest.mark.parametrize("body", [b"no gzip at all", gzip.compress(OPENAI_ANSWER, mtime=0)[:20], gzip.compress(bytes(20_000_000), mtime=0)])
 def test_a_compressed_answer_that_cannot_be_unpacked_is_retried(body: bytes) -> None:
     trip, exchange = sent(chat())
     assert "x-llm-retry" in retry(fed(trip, exchange, trip.response(200, content_encoding="gzip"), piece(body, end=True)))
