@@ -151,7 +151,8 @@ def duration(text: str) -> float | None:
     text = text.strip()
     parts = _DURATION.findall(text)
     if parts and "".join(number + unit for number, unit in parts) == text:
-        return sum(float(number) * _SECONDS[unit] for number, unit in parts)
+        value = sum(float(number) * _SECONDS[unit] for number, unit in parts)
+        return value if value < 1e7 else None
     try:
         value = float(text)
     except ValueError:

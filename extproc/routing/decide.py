@@ -32,7 +32,7 @@ _EXPLORING = frozenset({Policy.LATENCY, Policy.SCORE})
 def decide(model: Model, request: Request, world: World) -> Decision:
     """Raises `ApiError`: PERMISSION, CONTEXT_LENGTH, UNPROCESSABLE, RATE_LIMITED (with `retry_after`) or UNAVAILABLE where there is no candidate;
     the message lists the targets with the filters that removed them."""
-    tenant = filters.tenant_of(request, world)
+    tenant = filters.tenant_of(request.who, world.registry)
     if tenant is not None:
         filters.check_access(tenant, model, request.asked, request.who.get("tenant", ""))
     rule: Rule | None = None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from extproc.core.dialect import Dialect, Facts
 from extproc.core.prompt import Prompt
 from extproc.core.usage import Price
-from extproc.registry.policy import Signals, SignalValue
+from extproc.registry.policy import Require, Signals, SignalValue
 from extproc.registry.types import Registry, Target, Upstream
 
 if TYPE_CHECKING:
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from extproc.routing.health import Health
     from extproc.routing.limits import Limits
     from extproc.routing.statistics import Statistics
+
+
+COPY = "#copy"
+"""Ends the name of a model that serves copies (`shadow`): no model of a file can have such a name."""
 
 
 class Random(Protocol):
@@ -96,7 +100,8 @@ class World:
 @dataclass(slots=True)
 class Request:
     """The asking side. `asked` is the client's model name, `size` the bytes of the body, `who` the identity's values (absent or "" where unknown),
-    `session` the one that affinity goes by ("" without), `headers` the client's, with names in lower case."""
+    `session` the one that affinity goes by ("" without), `headers` the client's, with names in lower case. `requires`: what the models require that
+    a limit took the request from."""
 
     client: Dialect
     asked: str
@@ -106,6 +111,7 @@ class Request:
     who: Mapping[str, str] = field(default_factory=dict)
     session: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
+    requires: tuple[Require, ...] = ()
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ health) is looked at every time, as cheaply as can be.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +16,9 @@ from extproc.core.dialect import Need
 from extproc.core.errors import ApiError, ErrorKind
 from extproc.core.usage import Price
 from extproc.registry.policy import Require, Rule, Tenant, matches
-from extproc.registry.types import Model, Target
+from extproc.registry.types import Model, Registry, Target
 from extproc.routing.capabilities import lacking
-from extproc.routing.decision import Candidate, Excluded, Request, World
+from extproc.routing.decision import COPY, Candidate, Excluded, Request, World
 from extproc.routing.health import LAST_RESORTS, Out
 from extproc.routing.tokens import estimate, estimate_low, family_of
 
@@ -95,24 +96,58 @@ class Usable:
     pools: bool
 
 
-def tenant_of(request: Request, world: World) -> Tenant | None:
+def tenant_of(who: Mapping[str, str], registry: Registry) -> Tenant | None:
     """The entry that holds for whoever asks."""
-    tenants = world.registry.tenants
+    tenants = registry.tenants
     if not tenants:
         return None
-    return tenants.get(request.who.get("tenant", "")) or tenants.get("*")
+    return tenants.get(who.get("tenant", "")) or tenants.get("*")
+
+
+def permits(tenant: Tenant, model: Model, asked: str) -> bool:
+    """May the tenant ask for `model`, which the client called `asked`? Behind a wildcard the client's name counts, too, and a copy counts as its
+    model."""
+    access = tenant.models
+    if access.allow is None and not access.deny:
+        return True
+    name = model.name.removesuffix(COPY)
+    known = access.allow is None or matches(access.allow, name) or (name.endswith("*") and matches(access.allow, asked))
+    return known and not matches(access.deny, name) and not matches(access.deny, asked)
 
 
 def check_access(tenant: Tenant, model: Model, asked: str, who: str) -> None:
-    """May the tenant ask for `model`, which the client called `asked`? Behind a wildcard the client's name counts, too. Raises `ApiError`
-    (PERMISSION)."""
-    access = tenant.models
-    if access.allow is None and not access.deny:
-        return
-    known = access.allow is None or matches(access.allow, model.name) or (model.name.endswith("*") and matches(access.allow, asked))
-    if not known or matches(access.deny, model.name) or matches(access.deny, asked):
-        whose = f"tenant {who!r}" if who else "a request without a tenant"
-        raise ApiError(ErrorKind.PERMISSION, f"{whose} may not use the model {asked!r}")
+    """Raises `ApiError` (PERMISSION) where the tenant may not ask for `model`."""
+    if not permits(tenant, model, asked):
+        raise ApiError(ErrorKind.PERMISSION, f"{_whose(who)} may not use the model {asked!r}")
+
+
+def may_step_in(tenant: Tenant | None, model: Model, requires: Sequence[Require], registry: Registry) -> bool:
+    """May `model` serve what was asked of others, by which all of `requires` is required: is it the tenant's to use, and can a target of it?"""
+    if tenant is not None and not permits(tenant, model, model.name):
+        return False
+    asked = [r for r in requires if r]
+    targets = [registry.targets[name] for rank in model.ranks for name, _ in rank.targets] if asked else []
+    return not asked or any(all(_unmet(target, r) is None for r in asked) for target in targets)
+
+
+def check_passage(tenant: Tenant | None, target: Target, who: str) -> None:
+    """May a request of the tenant that nobody here reads be passed on to `target`? Raises `ApiError`: PERMISSION, or UNAVAILABLE where it is drained.
+
+    What such a request costs nobody can tell, so every price of the target must be under the tenant's ceiling.
+    """
+    why = None
+    if tenant is not None:
+        why = _listed(target, tenant) or _unmet(target, tenant.require)
+        if why is None and _reach(target.price, tenant.require.usd_per_million_tokens) < _UNKNOWN:
+            why = ("price_ceiling", "it may cost more than the ceiling")
+    if why is not None:
+        raise ApiError(ErrorKind.PERMISSION, f"requests of {_whose(who)} may not be passed on to {target.name} ({why[1]})")
+    if target.drained:
+        raise ApiError(ErrorKind.UNAVAILABLE, f"this path is passed on to {target.name}, which takes no requests now (drained)")
+
+
+def _whose(who: str) -> str:
+    return f"tenant {who!r}" if who else "a request without a tenant"
 
 
 def allowed(model: Model, request: Request, world: World, rule: Rule | None, tenant: Tenant | None) -> Allowed:
@@ -125,6 +160,7 @@ def allowed(model: Model, request: Request, world: World, rule: Rule | None, ten
         request.needs,
         tenant.name if tenant is not None else None,
         (rule.name, rule.prefer, rule.only) if rule is not None and (rule.prefer or rule.only) else None,
+        request.requires,
     )
     found: Allowed | None = memo.get(key)
     if found is not None and found.model is model:
@@ -144,7 +180,7 @@ def allowed(model: Model, request: Request, world: World, rule: Rule | None, ten
 
 def _work_out(model: Model, request: Request, world: World, rule: Rule | None, tenant: Tenant | None) -> Allowed:
     found = Allowed(model, [], [], [], _UNKNOWN, 0, tiered=False, by_name=False)
-    requires = [r for r in (model.require, tenant.require if tenant is not None else None) if r]
+    requires = [r for r in (model.require, *request.requires, tenant.require if tenant is not None else None) if r]
     seen: set[str] = set()
     named = (rule.prefer or rule.only) if rule is not None else ()
     only = rule.name if rule is not None and rule.only else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import isinf
 
 from extproc.core.errors import ApiError, ErrorKind
 from extproc.registry.types import Model
@@ -28,7 +29,8 @@ def refusal(model: Model, excluded: Iterable[Excluded]) -> ApiError:
     # a target that a rule leaves out was never asked for
     asked = [e for e in excluded if e.code != "rule"]
     codes = {e.code for e in asked}
-    away = [e for e in asked if e.code in MOMENTARY]
+    # a limit that the request alone is more than does not pass with time
+    away = [e for e in asked if e.code in MOMENTARY and not isinf(e.seconds)]
     serving = [e for e in away if e.code not in GONE]
     named = _named(asked)
     where = f"model {model.name!r}"
@@ -43,6 +45,9 @@ def refusal(model: Model, excluded: Iterable[Excluded]) -> ApiError:
         return ApiError(ErrorKind.UNAVAILABLE, f"no target of {where} can serve this just now: {named or 'it has none'}", retry_after=soon)
     if "context_window" in codes:
         return ApiError(ErrorKind.CONTEXT_LENGTH, f"the prompt is longer than any target of {where} takes: {named}")
+    if any(isinf(e.seconds) for e in asked):
+        text = f"this request alone is more than any target of {where} that could serve it takes in a minute: {named}"
+        return ApiError(ErrorKind.TOO_LARGE, text, code="limit_exceeded")
     if codes <= ACCESS:
         return ApiError(ErrorKind.PERMISSION, f"this tenant may not use the targets of {where}: {named}")
     return ApiError(ErrorKind.UNPROCESSABLE, f"no target of {where} can carry what this request needs: {named}")

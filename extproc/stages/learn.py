@@ -22,6 +22,7 @@ from extproc.core import rate_limits
 from extproc.core.errors import ErrorKind, kind_of_status
 from extproc.core.operation import Operation
 from extproc.core.plan import AttemptNote
+from extproc.core.usage import Usage
 from extproc.core.verdict import Action
 from extproc.registry.types import Target
 from extproc.routing.affinity import left_in_cache
@@ -40,6 +41,7 @@ HALF_A_CHANCE = 0.5
 """An attempt that the deadline of the whole chain ends was silent for too long if it had this part of the time that one attempt may take."""
 NO_WORK = (Operation.COUNT_TOKENS, Operation.PASSTHROUGH)
 """How long these take says nothing about how long an answer takes."""
+_NONE_USED = Usage()
 _EARLY = 0.05
 """Seconds by which a timer may run out before the wall clock says so."""
 _OVERFLOW = "overflow"
@@ -114,10 +116,15 @@ def over(exchange: RequestExchange) -> None:
         services.statistics.ended(here.cluster)
         here.cluster = ""
     if exchange.admitted is not None:
-        usage, gone = record.usage, record.outcome in (Outcome.CLIENT_GONE, Outcome.CUT, Outcome.STALLED, Outcome.DETACHED)
+        usage, gone = used(exchange), record.outcome in (Outcome.CLIENT_GONE, Outcome.CUT, Outcome.STALLED, Outcome.DETACHED)
         # of an answer that was broken off nobody says what it took: the reservation stands
         tokens = float(usage.total) if usage is not None else exchange.admitted.tokens if gone else 0.0
         services.limits.settle(exchange.admitted, tokens, record.cost_usd or 0.0, services.wall())
+
+
+def used(exchange: RequestExchange) -> Usage | None:
+    """What the answer took; counting tokens takes none."""
+    return _NONE_USED if exchange.client.operation is Operation.COUNT_TOKENS else exchange.record.usage
 
 
 def settled(exchange: RequestExchange, *, certain: bool) -> None:
@@ -204,7 +211,7 @@ def _sample(exchange: RequestExchange, note: AttemptNote, outcome: str, *, last:
             first = max((note.first or note.ended) - note.started, 0.0)
         elif outcome == ErrorKind.TIMEOUT.value or (outcome == NO_ANSWER and note.kind == ErrorKind.TIMEOUT.value):
             first = seconds
-    usage = record.usage if passed and last else None
+    usage = used(exchange) if passed and last else None
     if outcome == OK and first is not None and usage is not None and usage.output_tokens > 0 and seconds > first:
         each = (seconds - first) / usage.output_tokens
     return Sample(

@@ -5,6 +5,9 @@ What we refuse, we refuse here, in the caller's dialect, before any provider see
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from extproc.core.dialect import Ask
 from extproc.core.errors import ApiError, ErrorKind, kind_of_status
 from extproc.core.exchange import ROUTE, Action, Arm, BodyEvent, Closed, Continue, Finish, HeadersEvent, Immediate, Kind, State, Tick
@@ -12,14 +15,16 @@ from extproc.core.headers import CLIENT_KEPT, PASSED, kept, media_type
 from extproc.core.ir import JSON
 from extproc.core.multipart import MULTIPART
 from extproc.core.plan import NAMESPACE, Plan, groups
+from extproc.registry.policy import Require
 from extproc.registry.types import Attempts, Commit, Model, Timeouts
+from extproc.routing import filters
 from extproc.routing.decide import decide
 from extproc.routing.decision import Decision, Request, World
 from extproc.routing.identity import identify
 from extproc.routing.signals import RequestSignals
 from extproc.routing.tokens import family_of
 from extproc.stages import answers, bodies, learn, operations, own, shadow
-from extproc.stages.allowance import allow
+from extproc.stages.allowance import Allowance, allow
 from extproc.stages.operations import Asked, Own
 from extproc.stages.reply import ReplyStage
 from extproc.stages.request import DEADLINE
@@ -41,6 +46,15 @@ ONE_TARGET = Model("", (), (), Timeouts(), Attempts(total=2), Commit.FIRST_TOKEN
 """What holds for a request that is passed on as it is: once more if no connection could be made, and the usual limits."""
 DEADLINE_GRACE = 1.0
 """Seconds by which Envoy's route time-out outlasts our deadline; it only acts if this process hangs."""
+
+
+def _nothing() -> float:
+    """Tokens of what nobody reads."""
+    return 0.0
+
+
+def _nobody(successor: Model, requires: Sequence[Require]) -> bool:  # noqa: ARG001
+    return False
 
 
 class RouteExchange(ReplyStage):
@@ -91,7 +105,10 @@ class RouteExchange(ReplyStage):
         """Who asks; a copy says it itself, for it comes through a door that only this server has the key to."""
         said = event.headers.get(shadow.HEADER)
         if said is not None:
-            shadowed = self._shadowed = shadow.read_header(said)
+            try:
+                shadowed = self._shadowed = shadow.read_header(said)
+            except ValueError as error:
+                raise ApiError(ErrorKind.INVALID_REQUEST, str(error)) from None
             self.who, self.record.shadow = shadowed.who, shadowed.first
             if shadowed.task:
                 event.headers["x-llm-task"] = shadowed.task
@@ -142,7 +159,7 @@ class RouteExchange(ReplyStage):
             raise operations.unknown_model(name)
         record.commit, record.registry = model.commit.value, self.registry.digest
         needs = client.needs(body)
-        model, decision, session = self._decide(model, ask, needs, body, len(raw))
+        model, ask, decision, session = self._decide(model, ask, needs, body, len(raw))
         record.commit = model.commit.value
         clusters = decision.clusters
         if model.strict or (len(clusters) > 1 and needs & MEDIA):
@@ -154,12 +171,12 @@ class RouteExchange(ReplyStage):
             clusters = clusters * (1 + model.attempts.same_target)
         self.wishes = client.wishes(body)
         if model.shadow is not None and self._shadowed is None and services.random.random() < model.shadow.share:
-            self.copy = shadow.copy_of(model.shadow.target, seen, raw, self.who)
+            self.copy = shadow.copy_of(model, decision.rule, needs, seen, raw, self.who)
         return self._send(model, ask, clusters, Kind.REQUEST_BODY, body, session)
 
-    def _decide(self, model: Model, ask: Ask, needs: frozenset[str], body: JSON, size: int) -> tuple[Model, Decision, str]:
-        """Which model's targets, in which order, and the session that it was decided for. Raises `ApiError` where a limit stands in the way or no
-        target is left."""
+    def _decide(self, model: Model, ask: Ask, needs: frozenset[str], body: JSON, size: int) -> tuple[Model, Ask, Decision, str]:
+        """Which model's targets, what they are asked, in which order, and the session that it was decided for. Raises `ApiError` where the model is
+        not the tenant's to use, a limit stands in the way or no target is left."""
         services, registry, who, shadowed = self.services, self.registry, self.who, self._shadowed
         wall = services.wall()
         first = registry.targets[model.ranks[0].targets[0][0]]
@@ -176,12 +193,17 @@ class RouteExchange(ReplyStage):
             ratio=lambda: measured.token_ratio or 1.0,
         )
         limited = ""
+        left: tuple[Model, ...] = ()
         if shadowed is not None:
             model = shadow.only(registry, model, shadowed.target)
         elif registry.limits:
-            model, self.admitted, limited = allow(services.limits, registry, model, who, signals.prompt_tokens, wall)
+            model, self.admitted, limited, left = self._allowed(model, ask.model, signals, wall)
+            if left:
+                # where a target serves whatever name it is asked for
+                ask = replace(ask, model=model.name)
         session = session_of(model, self._headers, who, signals) if shadowed is None else ""
-        request = Request(self.client, ask.model, needs, size, signals, who, session, self._headers)
+        requires = tuple([each.require for each in left if each.require])
+        request = Request(self.client, ask.model, needs, size, signals, who, session, self._headers, requires)
         world = World(
             registry,
             services.dialects,
@@ -202,15 +224,35 @@ class RouteExchange(ReplyStage):
         record.routing = [word for word in ("explored", "stayed", "last_resort") if getattr(decision, word)]
         decision.signals = signals.known
         services.decisions.append(Decided(decision, record, wall))
-        return model, decision, session
+        if any(each.strict for each in left) and not model.strict:
+            model = replace(model, strict=True)
+        return model, ask, decision, session
+
+    def _allowed(self, model: Model, asked: str, signals: RequestSignals, wall: float) -> Allowance:
+        """What the limits say. Nobody is counted for a model that they may not use, and none such steps in."""
+        registry, who = self.registry, self.who
+        tenant = filters.tenant_of(who, registry)
+        if tenant is not None:
+            filters.check_access(tenant, model, asked, who.get("tenant", ""))
+
+        def permitted(successor: Model, requires: Sequence[Require]) -> bool:
+            return filters.may_step_in(tenant, successor, requires, registry)
+
+        return allow(self.services.limits, registry, model, who, signals.prompt_tokens, wall, permitted)
 
     def _pass_on(self, asked: Asked, kind: Kind) -> list[Action]:
         """A path of the registry's `passthrough`: to its one cluster, whatever the body."""
         self.record.stream, self.record.registry = False, self.registry.digest
-        if self.registry.cluster_target(asked.cluster) is None:
+        registry, who = self.registry, self.who
+        target = registry.cluster_target(asked.cluster)
+        if target is None:
             raise ApiError(
                 ErrorKind.UNAVAILABLE, f"the passthrough of this path names the cluster {asked.cluster!r}, which no target of the registry has"
             )
+        filters.check_passage(filters.tenant_of(who, registry), target, who.get("tenant", ""))
+        if registry.limits:
+            # counted as a request; what it takes nobody reads, and no model could step in
+            self.admitted = allow(self.services.limits, registry, ONE_TARGET, who, _nothing, self.services.wall(), _nobody).admitted
         ask = Ask("", bool(asked.stream), kept(self._headers, PASSED), asked.query, asked.form, asked.path)
         return self._send(ONE_TARGET, ask, [asked.cluster] * ONE_TARGET.attempts.total, kind, None)
 

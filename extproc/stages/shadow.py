@@ -16,14 +16,18 @@ from typing import Any
 
 import orjson
 
-from extproc.core.headers import CLIENT_KEPT, kept
+from extproc.core.dialect import Need
+from extproc.core.errors import ApiError, ErrorKind
+from extproc.core.headers import CLIENT_KEPT, kept, passed_query
 from extproc.registry.policy import ORDERED
 from extproc.registry.types import Model, Rank, Registry
+from extproc.routing.decision import COPY
 from extproc.telemetry.record import RequestRecord
 
 HEADER = "x-llm-shadow"
 LARGEST = 4 << 20
 """Bytes of a body that is kept for a copy."""
+_IN_ONE_ACCOUNT = frozenset({Need.STATE, Need.FILE_ID})
 _SENT = (*CLIENT_KEPT, "content-type", "accept")
 
 
@@ -50,12 +54,20 @@ class Shadowed:
     first: dict[str, Any] = field(default_factory=dict)
 
 
-def copy_of(target: str, headers: Mapping[str, str], body: bytes, who: Mapping[str, str]) -> Copy | None:
-    """The request to repeat, None if it is too large to keep."""
-    if len(body) > LARGEST:
+def copy_of(model: Model, rule: str, needs: frozenset[str], headers: Mapping[str, str], body: bytes, who: Mapping[str, str]) -> Copy | None:
+    """The request to repeat at the shadow target of `model`.
+
+    None if it is too large to keep, if it refers to what lies in one account, or if the rule that held allows only other targets.
+    """
+    if model.shadow is None or len(body) > LARGEST or not _IN_ONE_ACCOUNT.isdisjoint(needs):
+        return None
+    target = model.shadow.target
+    if rule and any(each.name == rule and each.only and target not in each.only for each in model.rules):
         return None
     task = headers.get("x-llm-task", "")[:64]
-    return Copy(target, headers.get(":method", "POST"), headers.get(":path", "/"), kept(headers, _SENT), body, who, task)
+    path, _, query = headers.get(":path", "/").partition("?")
+    said = passed_query(query)
+    return Copy(target, headers.get(":method", "POST"), f"{path}?{said}" if said else path, kept(headers, _SENT), body, who, task)
 
 
 def header_of(copy: Copy, record: RequestRecord) -> str:
@@ -86,8 +98,10 @@ def read_header(value: str) -> Shadowed:
 
 def only(registry: Registry, model: Model, target: str) -> Model:
     """`model` for a copy: served by `target` or by nobody, under the same requirements. One object for each snapshot, by which filters keep what
-    they worked out."""
-    name = f"{model.name}#copy"  # no model of a file can have this name
+    they worked out. Raises `ApiError` (UNAVAILABLE): a target that is gone since the first request."""
+    if target not in registry.targets:
+        raise ApiError(ErrorKind.UNAVAILABLE, f"no target named {target!r}")
+    name = model.name + COPY
     found = registry.memo.get((name, target))
     if isinstance(found, Model):
         return found

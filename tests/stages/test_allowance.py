@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from extproc.core.errors import ApiError, ErrorKind
 from extproc.dialects.catalog import DIALECTS
 from extproc.registry.policy import Limit
-from extproc.registry.types import Model, Registry
-from extproc.routing.limits import Admitted, Limits
+from extproc.registry.types import Registry
+from extproc.routing.limits import Limits
 from extproc.stages import answers
-from extproc.stages.allowance import allow
+from extproc.stages.allowance import Allowance, allow
 from tests.stages.world import registry as a_registry
 from tests.stages.world import target
 
@@ -33,13 +33,13 @@ def limit(key: str, by: str = "tenant", pattern: str = "*", instead: str = "", r
     return Limit(key, ((by, pattern),), requests_per_minute=requests, instead=instead)
 
 
-def let_in(limits: Limits, registry: Registry, model: str = "chat", wall: float = NOON) -> tuple[Model, Admitted | None, str]:
+def let_in(limits: Limits, registry: Registry, model: str = "chat", wall: float = NOON) -> Allowance:
     return allow(limits, registry, registry.models[model], ACME, lambda: 10, wall)
 
 
 def test_without_limits_nothing_is_counted() -> None:
     limits, registry = Limits(), world()
-    assert let_in(limits, registry) == (registry.models["chat"], None, "")
+    assert let_in(limits, registry) == (registry.models["chat"], None, "", ())
     assert let_in(limits, world(limit("limits[0]", pattern="other")))[1] is None
     assert len(limits) == 0
 
@@ -70,7 +70,7 @@ def test_a_request_that_can_never_pass_is_not_told_to_come_back() -> None:
 def test_a_cheaper_model_serves_what_is_over_the_limit() -> None:
     limits, registry = Limits(), world(limit("limits[0]", instead="small"))
     assert let_in(limits, registry)[0].name == "chat"
-    model, admitted, handed = let_in(limits, registry)
+    model, admitted, handed, _ = let_in(limits, registry)
     assert (model.name, handed) == ("small", "limits[0]")
     assert admitted is not None
     assert limits.export(NOON)["requests"] == {"tenant:*|acme": 2}, "it counts what its cheaper model serves, too"
@@ -105,7 +105,7 @@ def test_it_always_ends_and_a_refusal_counts_nothing(drawn: list[tuple[str, str,
     for _ in range(6):
         before = limits.export(NOON)
         try:
-            model, admitted, handed = let_in(limits, registry)
+            model, admitted, handed, _ = let_in(limits, registry)
         except ApiError:
             assert limits.export(NOON) == before
         else:

@@ -1,0 +1,243 @@
+"""Ways around what the registry forbids: other models, copies, paths that are passed on, names, headers. None of them leads there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from extproc.core.exchange import Closed, Continue, Immediate, State
+from extproc.core.plan import NAMESPACE, Plan
+from extproc.registry.load import parse_registry
+from extproc.stages import learn, shadow
+from extproc.stages.route import RouteExchange
+from extproc.telemetry.record import Outcome
+from tests.stages.world import Journey, World, chat, of_type, piece, request_body, request_headers
+
+HEAD = b"""
+version: 1
+identity: {tenant: {header: x-tenant}}
+providers:
+  us: {kind: openai, url: "http://us.test/v1", credential: {env: KEY}, data_stays_in: [us]}
+  eu: {kind: openai, url: "http://eu.test/v1", credential: {env: KEY}, data_stays_in: [eu]}
+targets:
+  us-large: {provider: us, model: gpt-4o}
+  us-small: {provider: us, model: gpt-4o-mini}
+  us-any: {provider: us, model: "*"}
+  us-slow: {provider: us, model: gpt-4o, tokens_per_minute: 1000}
+  eu-large: {provider: eu, model: gpt-4o}
+  eu-small: {provider: eu, model: gpt-4o-mini}
+"""
+FILES = b"""
+passthrough: {"/v1/files/**": {target: us-small}}
+models: {chat: {targets: [eu-large]}}
+"""
+
+
+def world(text: bytes) -> World:
+    return World(parse_registry(HEAD + text, "registry.yaml"))
+
+
+class Ask(Journey):
+    """One request, as far as the route stage takes it."""
+
+    def __init__(self, where: World, body: bytes | None = None, path: str = "/v1/chat/completions", tenant: str = "acme", **headers: str) -> None:
+        super().__init__(where)
+        self.exchange: RouteExchange = where.route()
+        self.actions = self.exchange.handle(request_headers(path, x_tenant=tenant, **headers))
+        if self.exchange.state is State.BODY:
+            self.actions = self.exchange.handle(request_body(chat() if body is None else body))
+        self.take(self.actions)
+
+    @property
+    def refusal(self) -> tuple[int, Any]:
+        answer = of_type(self.actions, Immediate)
+        return answer.status, orjson.loads(answer.body)["error"]
+
+    @property
+    def retry_after(self) -> str | None:
+        return dict(of_type(self.actions, Immediate).headers).get("retry-after")
+
+    def answered(self, body: bytes) -> None:
+        """By the first target, whole."""
+        attempt = self.attempt(1, b"{}")
+        self.take(attempt.handle(self.response(200)))
+        self.take(attempt.handle(piece(body, end=True)))
+        self.exchange.handle(self.response(200))
+        self.exchange.handle(piece(body, end=True))
+        self.exchange.handle(Closed())
+        learn.settled(self.exchange, certain=True)
+
+
+# another model steps in
+
+DEGRADED = b"""
+models:
+  contracts: {targets: [eu-large], require: {data_stays_in: [eu]}, strict: true}
+  cheap: {targets: [us-small, eu-small]}
+  cheapest: {targets: [us-small]}
+  any: {targets: [us-any]}
+"""
+
+
+def test_what_a_model_requires_holds_for_the_model_that_steps_in() -> None:
+    where = world(DEGRADED + b"limits: [{for: {model: contracts}, requests_per_minute: 1, instead: cheap}]")
+    assert set(Ask(where, chat("contracts")).chain) == {"eu-large"}
+    degraded = Ask(where, chat("contracts"))
+    assert set(degraded.chain) == {"eu-small"}
+    assert (degraded.exchange.record.limited, degraded.exchange.record.model) == ("limits[0]:model=contracts", "contracts")
+    assert set(Ask(where, chat("cheap")).chain) == {"us-small", "eu-small"}, "and is forgotten by the next request"
+
+
+def test_a_model_that_cannot_serve_what_is_required_does_not_step_in() -> None:
+    where = world(DEGRADED + b"limits: [{for: {model: contracts}, requests_per_minute: 1, instead: cheapest}]")
+    Ask(where, chat("contracts"))
+    status, error = Ask(where, chat("contracts")).refusal
+    assert (status, error["message"]) == (429, "the limit of 1 requests per minute for model 'contracts' is used up")
+
+
+def test_strictness_holds_too() -> None:
+    where = world(DEGRADED + b"limits: [{for: {model: contracts}, requests_per_minute: 1, instead: cheap}]")
+    lossy = orjson.dumps({"model": "contracts", "max_tokens": 5, "top_k": 3, "messages": [{"role": "user", "content": "hi"}]})
+    assert [Ask(where, lossy, "/v1/messages").refusal[0] for _ in range(2)] == [422, 422]
+
+
+def test_a_tenant_gets_no_model_by_its_limit_that_is_not_its_own() -> None:
+    where = world(
+        DEGRADED + b"tenants: {acme: {models: {deny: [cheapest]}}}\nlimits: [{for: {model: any}, requests_per_minute: 1, instead: cheapest}]"
+    )
+    assert set(Ask(where, chat("any")).chain) == {"us-any"}
+    assert Ask(where, chat("any")).refusal[0] == 429
+    assert set(Ask(where, chat("any"), tenant="other").chain) == {"us-small"}
+
+
+def test_who_may_not_use_a_model_is_not_counted_for_it() -> None:
+    where = world(DEGRADED + b"tenants: {acme: {models: {deny: [any]}}}\nlimits: [{for: {model: any}, requests_per_minute: 1}]")
+    assert [Ask(where, chat("any")).refusal[0] for _ in range(3)] == [403] * 3
+    assert set(Ask(where, chat("any"), tenant="other").chain) == {"us-any"}
+
+
+def test_a_target_that_takes_any_name_is_asked_for_the_model_that_steps_in() -> None:
+    text = (
+        b"models: {chat: {targets: [us-small]}, gpt-4o: {targets: [us-any]}}\nlimits: [{for: {model: chat}, requests_per_minute: 1, instead: gpt-4o}]"
+    )
+    where = world(text)
+    Ask(where)
+    degraded = Ask(where)
+    assert Plan.loads(degraded.metadata[NAMESPACE]["plan"]).asked == "gpt-4o"
+    attempt = where.attempt()
+    attempt.handle(degraded.attempt_headers(1))
+    sent = of_type(attempt.handle(request_body(chat())), Continue)
+    assert sent.body is not None
+    assert orjson.loads(sent.body)["model"] == "gpt-4o"
+    assert degraded.exchange.record.model == "chat"
+
+
+# copies
+
+
+def copied(where: World, **headers: str) -> Ask:
+    """The copy of a request that has been sent."""
+    first = Ask(where, **headers)
+    assert first.exchange.copy is not None
+    return Ask(where, tenant="", x_llm_shadow=shadow.header_of(first.exchange.copy, first.exchange.record))
+
+
+def test_a_copy_is_its_tenants_where_the_model_is() -> None:
+    where = world(b"models: {chat: {targets: [eu-large], shadow: {target: us-small, share: 1}}}\ntenants: {acme: {models: {allow: [chat]}}}")
+    assert set(copied(where).chain) == {"us-small"}
+
+
+@pytest.mark.parametrize(
+    "tenant", [b"targets: {deny: [us-small]}", b"providers: {allow: [eu]}", b"require: {data_stays_in: [eu]}", b"models: {deny: [chat]}"]
+)
+def test_a_copy_goes_nowhere_that_its_tenant_may_not(tenant: bytes) -> None:
+    models = b"models: {chat: {targets: [eu-large], shadow: {target: us-small, share: 1}}}\n"
+    free, bound = world(models), world(models + b"tenants: {acme: {" + tenant + b"}}")
+    first = Ask(free)
+    assert first.exchange.copy is not None
+    header = shadow.header_of(first.exchange.copy, first.exchange.record)
+    assert Ask(bound, tenant="", x_llm_shadow=header).refusal[0] in (403, 422)
+
+
+def test_there_is_no_copy_where_the_rule_allows_only_others() -> None:
+    text = b"models: {chat: {targets: [us-large], shadow: {target: us-small, share: 1}, rules: [{name: r, when: {tenant: acme}, only: [%s]}]}}"
+    assert Ask(world(text % b"eu-large")).exchange.copy is None
+    assert Ask(world(text % b"eu-large"), tenant="other").exchange.copy is not None
+    assert Ask(world(text % b"eu-large, us-small")).exchange.copy is not None
+
+
+def test_there_is_no_copy_of_what_lies_in_one_account() -> None:
+    where = world(b"models: {chat: {targets: [us-large], shadow: {target: us-small, share: 1}}}")
+    body = {"model": "chat", "input": "and now?"}
+    assert Ask(where, orjson.dumps(body), "/v1/responses").exchange.copy is not None
+    assert Ask(where, orjson.dumps({**body, "previous_response_id": "resp_1"}), "/v1/responses").exchange.copy is None
+
+
+def test_a_copy_holds_no_credential_of_the_path() -> None:
+    where = world(b"models: {chat: {targets: [us-large], shadow: {target: us-small, share: 1}}}")
+    body = orjson.dumps({"contents": [{"role": "user", "parts": [{"text": "hi"}]}]})
+    copy = Ask(where, body, "/v1beta/models/chat:streamGenerateContent?key=abc&alt=sse").exchange.copy
+    assert copy is not None
+    assert copy.path == "/v1beta/models/chat:streamGenerateContent?alt=sse"
+
+
+def test_a_forged_copy_is_a_bad_request() -> None:
+    where = world(b"models: {chat: {targets: [us-large]}}")
+    assert Ask(where, x_llm_shadow="x").refusal[0] == 400
+    assert Ask(where, x_llm_shadow="e30=").refusal[0] == 400
+
+
+# paths that are passed on
+
+
+@pytest.mark.parametrize(
+    ("tenant", "why"),
+    [
+        (b"targets: {deny: [us-small]}", "not among the tenant's targets"),
+        (b"providers: {deny: [us]}", "us is not among the tenant's providers"),
+        (b"require: {data_stays_in: [eu]}", "its data may be in us, and must stay in eu"),
+        (b"require: {usd_per_million_tokens: {input: 0.01}}", "it may cost more than the ceiling"),
+    ],
+)
+def test_what_is_passed_on_keeps_to_the_tenants_lists(tenant: bytes, why: str) -> None:
+    where = world(FILES + b"tenants: {acme: {" + tenant + b"}}")
+    status, error = Ask(where, b"", "/v1/files/f").refusal
+    assert (status, error["message"]) == (403, f"requests of tenant 'acme' may not be passed on to us-small ({why})")
+    assert set(Ask(where, b"", "/v1/files/f", tenant="other").chain) == {"us-small"}
+
+
+def test_what_is_passed_on_counts_as_a_request() -> None:
+    where = world(FILES + b'limits: [{for: {tenant: "*"}, requests_per_minute: 1, instead: chat}]')
+    first = Ask(where, b"", "/v1/files/f")
+    assert Ask(where, b"", "/v1/files/f").refusal[0] == 429
+    assert set(Ask(where, b"", "/v1/files/f", tenant="other").chain) == {"us-small"}
+    first.exchange.handle(Closed())
+    assert where.services.statistics.of("us-small").in_flight == 1, "the other tenant's"
+
+
+def test_nothing_is_passed_on_to_what_is_drained() -> None:
+    where = World(parse_registry(HEAD.replace(b"gpt-4o-mini}", b"gpt-4o-mini, drained: true}", 1) + FILES, "registry.yaml"))
+    assert Ask(where, b"", "/v1/files/f").refusal[0] == 503
+
+
+# limits
+
+
+def test_a_prompt_that_is_more_than_a_minute_of_its_only_target() -> None:
+    where = world(b"models: {chat: {targets: [us-slow]}, both: {targets: [us-slow, eu-large]}}")
+    long = {"messages": [{"role": "user", "content": "word " * 5000}]}
+    ask = Ask(where, chat(**long))
+    status, error = ask.refusal
+    assert (status, error["code"], ask.retry_after) == (413, "limit_exceeded", None)
+    assert ask.exchange.record.outcome is Outcome.CLIENT_ERROR
+    assert set(Ask(where, chat("both", **long)).chain) == {"eu-large"}
+
+
+def test_counting_tokens_uses_none() -> None:
+    where = world(b'models: {chat: {targets: [us-slow]}}\nlimits: [{for: {tenant: "*"}, tokens_per_minute: 1000}]')
+    for _ in range(3):
+        ask = Ask(where, orjson.dumps({"model": "chat", "input": "hello"}), "/v1/responses/input_tokens")
+        ask.answered(orjson.dumps({"object": "response.input_tokens", "input_tokens": 900}))
+    assert where.services.limits.usage(where.clock())["tokens"] == {}
