@@ -8,13 +8,15 @@ LIMIT = 300
 """Characters."""
 
 _RUN = re.compile(r"[A-Za-z0-9_+=.~-]{20,}")
+_PEM = re.compile(r"-----BEGIN [^-]*-----.*?(?:-----END [^-]*-----|\Z)", re.DOTALL)
+"""A key in lines: a slash in its base64 would cut it into runs that are too short to be taken for one."""
 _IDENTIFIER = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\.?\Z")
 _WORDS = re.compile(r"(?:[A-Za-z]+[_.-])*[A-Za-z]+\.?\Z")
 
 
 def safe_text(error: BaseException) -> str:
     """The type and the text of `error` on one line. Long runs of characters that are neither words nor an identifier of Entra are left out."""
-    text = " ".join(str(error).split())
+    text = " ".join(_PEM.sub("…", str(error)).split())
     return f"{type(error).__name__}: {_RUN.sub(_kept, text)[:LIMIT]}".rstrip(": ")
 
 
