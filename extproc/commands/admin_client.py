@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import getpass
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -124,6 +125,18 @@ def client_of(args: argparse.Namespace) -> AdminClient:
     if where.startswith("http") and token is None:
         raise UsageError(f"{where} wants a token: --token-file FILE")
     return AdminClient(where, token)
+
+
+def asked(args: argparse.Namespace, ask: Callable[[AdminClient, argparse.Namespace], tuple[Any, str]]) -> int:
+    """Runs one action: `ask` gives the server's answer and what a person gets to read of it; with --json the answer itself is printed. The exit code."""
+    with client_of(args) as client:
+        try:
+            said, text = ask(client, args)
+        except RefusedError as refused:
+            print(f"refused ({refused.status}): {refused}", file=sys.stderr)
+            return 1
+    print(orjson.dumps(said, option=orjson.OPT_INDENT_2).decode() if args.json else text)
+    return 0
 
 
 def segment(name: str) -> str:

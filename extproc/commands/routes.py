@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import orjson
 import yaml
 
-from extproc.commands.admin_client import AdminClient, Answer, RefusedError, add_admin, client_of, segment
+from extproc.commands.admin_client import AdminClient, Answer, RefusedError, add_admin, asked, segment
 from extproc.commands.arguments import UsageError
 from extproc.commands.columns import columns
 
@@ -188,7 +187,7 @@ def _change(client: AdminClient, args: argparse.Namespace) -> Answer:
     return client.send(method, path, body, etag=etag, query=query)
 
 
-def _ask(client: AdminClient, args: argparse.Namespace) -> tuple[Any, str]:
+def ask(client: AdminClient, args: argparse.Namespace) -> tuple[Any, str]:
     """(the server's answer, what to print)."""
     dry = {"dry_run": "true" if getattr(args, "dry_run", False) else None}
     match args.action or "list":
@@ -224,11 +223,4 @@ def _ask(client: AdminClient, args: argparse.Namespace) -> tuple[Any, str]:
 
 
 def run(args: argparse.Namespace) -> int:
-    with client_of(args) as client:
-        try:
-            said, text = _ask(client, args)
-        except RefusedError as refused:
-            print(f"refused ({refused.status}): {refused}", file=sys.stderr)
-            return 1
-    print(orjson.dumps(said, option=orjson.OPT_INDENT_2).decode() if args.json else text)
-    return 0
+    return asked(args, _ask)

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
-
-from extproc.commands.admin_client import AdminClient, RefusedError, add_admin, client_of, segment
+from extproc.commands.admin_client import AdminClient, add_admin, asked, segment
 from extproc.commands.columns import columns
 from extproc.commands.routes import add_changing, changed_text, merge_patch
 from extproc.commands.stats import state_of
@@ -57,11 +54,4 @@ def _ask(client: AdminClient, args: argparse.Namespace) -> tuple[Any, str]:
 
 
 def run(args: argparse.Namespace) -> int:
-    with client_of(args) as client:
-        try:
-            said, text = _ask(client, args)
-        except RefusedError as refused:
-            print(f"refused ({refused.status}): {refused}", file=sys.stderr)
-            return 1
-    print(orjson.dumps(said, option=orjson.OPT_INDENT_2).decode() if args.json else text)
-    return 0
+    return asked(args, _ask)
