@@ -128,7 +128,7 @@ def client_of(args: argparse.Namespace) -> AdminClient:
 
 
 def asked(args: argparse.Namespace, ask: Callable[[AdminClient, argparse.Namespace], tuple[Any, str]]) -> int:
-    """Runs one action: `ask` gives the server's answer and what a person gets to read of it; with --json the answer itself is printed. The exit code."""
+    """Runs one action and returns the exit code. `ask` gives the server's answer and what a person gets to read of it; --json prints the answer."""
     with client_of(args) as client:
         try:
             said, text = ask(client, args)

@@ -223,4 +223,4 @@ def ask(client: AdminClient, args: argparse.Namespace) -> tuple[Any, str]:
 
 
 def run(args: argparse.Namespace) -> int:
-    return asked(args, _ask)
+    return asked(args, ask)
