@@ -252,7 +252,7 @@ def _unmet(target: Target, require: Require) -> tuple[str, str] | None:
     provider = target.provider
     regions = provider.data_stays_in
     if require.data_stays_in and not (regions and regions <= require.data_stays_in):
-        where = f"its data may be in {', '.join(sorted(regions))}" if regions else "nobody knows where its data stays"
+        where = f"its data may be in {', '.join(sorted(regions))}" if regions else "its data may be anywhere"
         return "residency", f"{where}, and must stay in {', '.join(sorted(require.data_stays_in))}"
     if not require.data_policy <= provider.data_policy:
         return "data_policy", f"its provider does not promise {', '.join(sorted(require.data_policy - provider.data_policy))}"

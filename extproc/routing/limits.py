@@ -179,12 +179,12 @@ class Limits:
                 more = others.requests.get(key, 0.0) if fresh else 0.0
                 wait = _wait(self._requests.find(key, slot), 1.0, limit.requests_per_minute, more, slot, wall)
                 if wait is not None:
-                    return Exceeded(limit, f"{number(limit.requests_per_minute)} requests per minute", whose(rule.counted.by, who, model), wait)
+                    return Exceeded(limit, _per_minute(limit.requests_per_minute, "request"), whose(rule.counted.by, who, model), wait)
             if limit.tokens_per_minute is not None:
                 more = others.tokens.get(key, 0.0) if fresh else 0.0
                 wait = _wait(self._tokens.find(key, slot), estimate, limit.tokens_per_minute, more, slot, wall)
                 if wait is not None:
-                    return Exceeded(limit, f"{number(limit.tokens_per_minute)} tokens per minute", whose(rule.counted.by, who, model), wait)
+                    return Exceeded(limit, _per_minute(limit.tokens_per_minute, "token"), whose(rule.counted.by, who, model), wait)
             if limit.usd_per_day is not None and self._spent(self._day, key, wall) >= limit.usd_per_day:
                 what = f"{number(limit.usd_per_day)} US dollars per day"
                 return Exceeded(limit, what, whose(rule.counted.by, who, model), self._day.left(wall))
@@ -378,6 +378,11 @@ def _short(value: str) -> str:
 def number(amount: float) -> str:
     """As people write it: 200,000 or 0.5."""
     return f"{amount:,.10g}" if amount < 1e9 else f"{amount:,.0f}"
+
+
+def _per_minute(amount: float, what: str) -> str:
+    """1 request per minute, 600 requests per minute."""
+    return f"{number(amount)} {what}{'s' * (amount != 1)} per minute"
 
 
 def whose(by: Sequence[tuple[str, str]], who: Mapping[str, str], model: str) -> str:

@@ -51,7 +51,7 @@ def test_what_a_caller_is_told() -> None:
         let_in(limits, registry, wall=NOON + 20)
     error = caught.value
     assert (error.kind, error.status) == (ErrorKind.RATE_LIMITED, 429)
-    assert error.message == "the limit of 1 requests per minute for tenant 'acme' is used up"
+    assert error.message == "the limit of 1 request per minute for tenant 'acme' is used up"
     for dialect in DIALECTS.values():
         answer = answers.immediate(dialect, error, "llm_rate_limited")
         assert answer.status == 429

@@ -94,7 +94,7 @@ def test_a_model_that_cannot_serve_what_is_required_does_not_step_in() -> None:
     where = world(DEGRADED + b"limits: [{for: {model: contracts}, requests_per_minute: 1, instead: cheapest}]")
     Ask(where, chat("contracts"))
     status, error = Ask(where, chat("contracts")).refusal
-    assert (status, error["message"]) == (429, "the limit of 1 requests per minute for model 'contracts' is used up")
+    assert (status, error["message"]) == (429, "the limit of 1 request per minute for model 'contracts' is used up")
 
 
 def test_strictness_holds_too() -> None:
