@@ -44,7 +44,7 @@ class Sharing:
         while True:
             try:
                 async with self._live.turn:
-                    if self.on:
+                    if self.on and self._live.leads:
                         await self._agree()
                 await self._shared.changed()
             except (OSError, Refused, ValueError) as error:

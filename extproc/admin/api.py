@@ -68,16 +68,19 @@ def differences_said(found: Iterable[Difference]) -> list[dict[str, Any]]:
     for one in found:
         said: dict[str, Any] = {"path": render(one.path)}
         if one.before is not ABSENT:
-            said["before"] = hidden.shown(one.before)
+            said["before"] = hidden.shown(one.before, one.path)
         if one.after is not ABSENT:
-            said["after"] = hidden.shown(one.after)
+            said["after"] = hidden.shown(one.after, one.path)
         out.append(said)
     return out
 
 
 def entry_said(entry: Entry) -> dict[str, Any]:
     """One change of the overlay, for a reader."""
-    said: dict[str, Any] = hidden.shown(entry.said()) | {"path": render(entry.path), "at": time_said(entry.at)}
+    said = entry.said() | {"path": render(entry.path), "at": time_said(entry.at)}
+    for side in ("before", "value"):
+        if side in said:
+            said[side] = hidden.shown(said[side], entry.path)
     if entry.expires is not None:
         said["expires"] = time_said(entry.expires)
     return said

@@ -2,11 +2,14 @@
 
 `overlay.json` holds the changes in force, `history.jsonl` what was changed when and by whom (written ahead of the overlay), `last-good.yaml` the
 bytes of the registry file that last loaded, `in-force-N` the digest that worker N routes with. Every file is replaced whole and synced, or
-appended to and synced, so that a kill at any moment leaves the old or the new. The first worker writes, the others read.
+appended to and synced, so that a kill at any moment leaves the old or the new. The first worker writes, the others read; of several servers that
+were given one directory, the one that holds `lock` writes.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import tempfile
 from dataclasses import dataclass
@@ -15,13 +18,15 @@ from typing import Any
 
 import orjson
 
-from extproc.admin.overlay import Entry, Overlay
+from extproc.admin.overlay import Entry, Overlay, is_time
 from extproc.registry.yaml_marks import MAX_BYTES
 
 HISTORY_BYTES = 16 << 20
 """Of the history's file; beyond it, its older half goes."""
 OVERLAY_BYTES = 1 << 20
-"""An overlay that is larger is refused, as a larger registry file is."""
+"""Changes that take more are refused, as a larger registry file is. The file may be larger by why they are suspended."""
+UNREADABLE_KEPT = 10
+"""Overlays that could not be read and were put aside; further ones take the place of the last."""
 
 _MISSING = (FileNotFoundError, NotADirectoryError)
 
@@ -60,9 +65,14 @@ class Record:
         """Raises ValueError."""
         try:
             before, after = (tuple(Entry.read(e) for e in said["overlay"][side]) for side in ("before", "after"))
-            return Record(str(said["id"]), said["at"], said["author"], said["action"], said["base"], tuple(said["difference"]), before, after)
-        except (KeyError, TypeError) as error:
-            raise ValueError("a line of the history is not written as this version writes it") from error
+            id_, author, action, base = words = [said[key] for key in ("id", "author", "action", "base")]
+            found = tuple(said["difference"])
+            whole = is_time(said["at"]) and all(isinstance(word, str) for word in words)
+            if whole and all(all(isinstance(key, str) for key in one["path"]) for one in found):
+                return Record(id_, said["at"], author, action, base, found, before, after)
+        except (KeyError, TypeError):
+            pass
+        raise ValueError("a line of the history is not written as this version writes it")
 
 
 class StateFiles:
@@ -73,10 +83,27 @@ class StateFiles:
         self._overlay = directory / "overlay.json"
         self._history = directory / "history.jsonl"
         self._last_good = directory / "last-good.yaml"
+        self._lock: int | None = None
 
     def prepare(self) -> None:
         """Private to the user."""
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def own(self) -> bool:
+        """Is this process the one that writes here? It is from when it was asked first and no other process was, until it ends however that may be.
+        A directory that takes no lock has no other writer to fear."""
+        if self._lock is None:
+            try:
+                handle = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except OSError:
+                return True
+            try:
+                fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                os.close(handle)
+                return not isinstance(error, BlockingIOError | PermissionError)
+            self._lock = handle
+        return True
 
     def overlay_mark(self) -> Mark | None:
         """None where there is none."""
@@ -89,14 +116,27 @@ class StateFiles:
     def read_overlay(self) -> Overlay:
         """An empty one where there is none. Raises ValueError for one that cannot be read."""
         try:
-            raw = self._overlay.read_bytes()
+            with self._overlay.open("rb") as file:
+                raw = file.read(2 * OVERLAY_BYTES + 1)
         except _MISSING:
             return Overlay()
         return overlay_of(raw)
 
-    def put_aside(self) -> Path:
-        """Moves an overlay that cannot be read out of the way, where somebody can look at it."""
-        return self._overlay.rename(self._overlay.with_suffix(".unreadable"))
+    def put_aside(self) -> None:
+        """Moves an overlay that cannot be read out of the way, where somebody can look at it; one that can be read stays."""
+        with contextlib.suppress(OSError, ValueError):
+            self.read_overlay()
+            return
+        names = ["overlay.unreadable", *(f"overlay.unreadable.{n}" for n in range(1, UNREADABLE_KEPT))]
+        free = next((name for name in names if not (self.directory / name).exists()), names[-1])
+        self._overlay.rename(self.directory / free)
+
+    def settle(self, overlay: Overlay) -> None:
+        """At the start: a kill between the history and the overlay has left a record of a change that never was."""
+        last = self.history()[-1:]
+        if last and last[0].before == overlay.entries != last[0].after:
+            raw = self._history.read_bytes().rstrip(b"\n")
+            os.truncate(self._history, raw.rfind(b"\n") + 1)
 
     def write(self, overlay: Overlay, record: Record | None = None) -> None:
         """The record first; if the overlay cannot be written, neither is."""
@@ -108,15 +148,11 @@ class StateFiles:
                 os.truncate(self._history, size)
             raise
 
-    def note(self, record: Record) -> None:
-        """A record without a change of the overlay."""
-        self._append(record)
-
     def history(self) -> list[Record]:
         """The oldest first. What a kill has left half written is not among them."""
         out: list[Record] = []
         try:
-            lines = self._history.read_bytes().splitlines()
+            lines = self._newest(2 * HISTORY_BYTES).split(b"\n")
         except _MISSING:
             return out
         for line in lines:
@@ -146,14 +182,20 @@ class StateFiles:
         """To the newest records that fit into half of the bytes. The size afterwards."""
         kept: list[bytes] = []
         room = HISTORY_BYTES // 2
-        for line in reversed(self._history.read_bytes().splitlines(keepends=True)):
-            room -= len(line)
+        for line in reversed(self._newest(HISTORY_BYTES).split(b"\n")):
+            room -= len(line) + 1
             if room < 0:
                 break
             kept.append(line)
-        whole = b"".join(reversed(kept))
+        whole = b"\n".join(reversed(kept))
         replace_file(self._history, whole)
         return len(whole)
+
+    def _newest(self, size: int) -> bytes:
+        """At most so many bytes of the history."""
+        with self._history.open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - size))
+            return file.read(size)
 
     def read_last_good(self) -> bytes | None:
         """None where no file has loaded yet."""
@@ -182,8 +224,8 @@ class StateFiles:
 
 def overlay_of(raw: bytes) -> Overlay:
     """Raises ValueError."""
-    if len(raw) > OVERLAY_BYTES:
-        raise ValueError(f"the overlay is larger than {OVERLAY_BYTES >> 20} MiB")
+    if len(raw) > 2 * OVERLAY_BYTES:
+        raise ValueError(f"the overlay is larger than {OVERLAY_BYTES >> 19} MiB")
     return Overlay.read(orjson.loads(raw))
 
 

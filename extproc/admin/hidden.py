@@ -6,6 +6,7 @@ back as `HIDDEN`, and whoever sends that back means what stands there.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from extproc.admin.refusal import Refused
@@ -16,13 +17,13 @@ _SECRET = frozenset({"private_key", "inline_string", "inline_bytes", "password",
 """Members of Envoy's blocks."""
 
 
-def shown(value: Any) -> Any:
-    """`value` without secrets."""
+def shown(value: Any, path: Sequence[str] = ()) -> Any:
+    """`value`, which stands at `path` (the keys from any mapping around it), without secrets."""
     if isinstance(value, dict):
-        return {key: HIDDEN if key in _SECRET and isinstance(inner, str) else shown(inner) for key, inner in value.items()}
+        return {key: shown(inner, (key,)) for key, inner in value.items()}
     if isinstance(value, list):
-        return [shown(item) for item in value]
-    return HIDDEN if isinstance(value, str) and looks_secret(value) else value
+        return [shown(item, path) for item in value]
+    return HIDDEN if isinstance(value, str) and (looks_secret(value) or (path and path[-1] in _SECRET)) else value
 
 
 def restored(value: Any, current: Any, path: tuple[str | int, ...] = ()) -> Any:

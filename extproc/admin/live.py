@@ -14,9 +14,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import orjson
-
-from extproc.admin.files import OVERLAY_BYTES, Mark, Record, StateFiles
+from extproc.admin.files import Mark, Record, StateFiles
 from extproc.admin.overlay import Overlay, Suspension
 from extproc.admin.refusal import Refused
 from extproc.admin.resolve import Base, Resolved, digest_of, read_base, resolved
@@ -56,7 +54,6 @@ class LiveRegistry:
         self.wall = wall
         self.worker = worker
         self.workers = workers
-        self.leads = worker == 0
         self.turn = asyncio.Lock()
         """Held by whoever changes what is in force."""
         self.last_error: str | None = None
@@ -78,10 +75,14 @@ class LiveRegistry:
             log.error("the state directory cannot be used: no change can be made", extra={"why": str(error)})  # noqa: TRY400
         base = self._first_base()
         self._mark = self._marked()
-        self.state = State(base, resolved(base, str(self.path), self._kept_overlay(base), self.wall()))
+        overlay = self._kept_overlay(base)
+        self.state = State(base, resolved(base, str(self.path), overlay, self.wall()))
         self._say_if_suspended(Overlay())
         if self.leads:
+            self._settle(overlay)
             self._keep_last_good(base)
+        elif self.worker == 0:
+            log.error("another server uses this state directory: changes are made there and followed here", extra={"path": str(self.files.directory)})
         self._tell_leader()
         return self.registry
 
@@ -145,6 +146,19 @@ class LiveRegistry:
     def overlay(self) -> Overlay:
         return self.state.resolved.overlay
 
+    @property
+    def leads(self) -> bool:
+        """Is this the one that writes? Also the first worker follows while another server writes in its state directory."""
+        return self.worker == 0 and self.files.own()
+
+    async def lead(self) -> None:
+        """Before a change that somebody asks for, in turn. Raises `Refused` if this is not the one that makes it."""
+        if not self.leads:
+            raise Refused(503, "not_kept", "another server process uses this state directory; changes are made there, and followed here")
+        if self._marked() != self._mark:
+            # written by another one, which has ended since
+            await self._follow()
+
     def use(self, new: State) -> None:
         """What the reloader has just taken into service."""
         before = self.overlay
@@ -165,13 +179,14 @@ class LiveRegistry:
             await self._guarded(self._align)
             while True:
                 pause = look_at - loop.time()
-                pause = min(pause, self.overlay.next_end - self.wall()) if self.leads else min(pause, OVERLAY_POLL)
+                leads = self.leads
+                pause = min(pause, self.overlay.next_end - self.wall()) if leads else min(pause, OVERLAY_POLL)
                 await asyncio.sleep(max(pause, 0.001 if loop.time() >= try_at else OVERLAY_POLL))
                 if loop.time() >= look_at:
                     look_at = loop.time() + FILE_POLL
                     await self.look()
-                due = self.overlay.next_end <= self.wall() if self.leads else self._marked() != self._mark
-                if due and loop.time() >= try_at and not await self._guarded(self._expire if self.leads else self._follow):
+                due = self.overlay.next_end <= self.wall() if leads else self._marked() != self._mark
+                if due and loop.time() >= try_at and not await self._guarded(self._expire if leads else self._follow):
                     try_at = loop.time() + RETRY
         finally:
             self.reloader.stop()
@@ -209,8 +224,6 @@ class LiveRegistry:
     async def keep(self, old: State, new: State, action: str, author: str = NOBODY, id_: str = "") -> None:
         """On disk, with a record in the history. Whoever was asked for it (`id_`) is told where that fails (`Refused`); for what happens by itself
         it is no reason not to."""
-        if len(orjson.dumps(new.resolved.overlay.said())) > OVERLAY_BYTES:
-            raise Refused(422, "too_large", f"the overlay would be larger than {OVERLAY_BYTES >> 20} MiB; write some of its changes into the file")
         try:
             await asyncio.to_thread(self._write, old, new, action, author, id_ or secrets.token_hex(4))
         except OSError as error:
@@ -284,10 +297,16 @@ class LiveRegistry:
         before, after = old.resolved, new.resolved
         changes = tuple(_said(d) for d in differences(before.tree, after.tree))
         record = Record(id_, self.wall(), author, action, new.base.digest, changes, before.overlay.entries, after.overlay.entries)
-        unreadable = self.overlay.suspended is not None and self.overlay.suspended.reason == "unreadable"
-        if unreadable and self.files.overlay_mark() is not None:
+        if self.overlay.suspended is not None and self.overlay.suspended.reason == "unreadable" and self.files.overlay_mark() is not None:
             self.files.put_aside()
         self.files.write(after.overlay, record)
+        self._mark = self.files.overlay_mark()
+
+    def _settle(self, overlay: Overlay) -> None:
+        try:
+            self.files.settle(overlay)
+        except OSError as error:
+            log.error("the history cannot be read", extra={"why": error.strerror})  # noqa: TRY400
 
     def _marked(self) -> Mark | None:
         try:

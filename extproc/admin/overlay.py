@@ -17,6 +17,8 @@ from extproc.registry.changes import Change
 FORMAT = 1
 MAX_ENTRIES = 500
 """Each one is laid over the file at every load."""
+_LATEST = 2e11
+"""Unix seconds: no clock says more, and no calendar goes much further."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +47,10 @@ class Entry:
     def read(said: Any) -> Entry:
         """Raises ValueError for what `said` never returns."""
         match said:
-            case {"id": str(id_), "at": int() | float() as at, "author": str(author), "base": str(base), "path": [str(), *_] as path}:
+            case {"id": str(id_), "at": at, "author": str(author), "base": str(base), "path": [str(), *_] as path}:
                 before, value, expires = said.get("before", ABSENT), said.get("value", ABSENT), said.get("expires")
                 whole = ("removed" in said) == (value is ABSENT) and all(isinstance(key, str) for key in path)
-                if whole and isinstance(expires, int | float | None):
+                if whole and is_time(at) and (expires is None or is_time(expires)):
                     return Entry(id_, at, author, base, tuple(path), before, value, expires)
         raise ValueError("a change of the overlay is not written as this version writes it")
 
@@ -73,7 +75,9 @@ class Suspension:
     def read(said: Any) -> Suspension:
         """Raises ValueError."""
         match said:
-            case {"at": int() | float(), "reason": str(), "base": str(), "problems": list()}:
+            case {"at": at, "reason": "conflict" | "does_not_load" | "unreadable", "base": str(), "problems": list(problems)} if is_time(at) and all(
+                isinstance(p, dict) and all(isinstance(p.get(key), str) for key in ("path", "message")) for p in problems
+            ):
                 return Suspension(said["at"], said["reason"], said["base"], tuple(said["problems"]), bool(said.get("lagging")))
             case _:
                 raise ValueError("the suspension of the overlay is not written as this version writes it")
@@ -124,13 +128,18 @@ class Overlay:
     def read(said: Any) -> Overlay:
         """Raises ValueError."""
         match said:
-            case {"format": 1, "version": int(version), "changes": list(changes)}:
+            case {"format": 1, "version": int(version), "changes": list(changes)} if 0 <= version < 1 << 53:
                 suspended = Suspension.read(said["suspended"]) if "suspended" in said else None
                 return Overlay(version, tuple(Entry.read(c) for c in changes), suspended, bool(said.get("unshared")))
             case {"format": int(number)} if number != FORMAT:
                 raise ValueError(f"the overlay is in format {number}; this version reads format {FORMAT}")
             case _:
                 raise ValueError("the overlay is not written as this version writes it")
+
+
+def is_time(value: Any) -> bool:
+    """Unix seconds, as JSON holds them."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _LATEST
 
 
 class Stamp(NamedTuple):
@@ -161,9 +170,9 @@ def added(entries: Sequence[Entry], sets: Sequence[Set], base: dict[str, Any], s
         last = next((e for e in reversed(out) if holds(e.path, path) or holds(path, e.path)), None)
         again = last if last is not None and last.path == path and same(last.value, value) else None
         out = [e for e in out if e is not again and not _hidden(e, new)]
-        below = value_at(laid_over(base, [Set(e.path, e.value) for e in out]), path)
-        ends = any(e.expires is not None and (holds(e.path, path) or holds(path, e.path)) for e in out)
-        if ends or not same(below, value):
+        near = [e for e in out if holds(e.path, path) or holds(path, e.path)]
+        below = value_at(laid_over(base, [Set(e.path, e.value) for e in near]), path)
+        if any(e.expires is not None for e in near) or not same(below, value):
             out.append(new)
     return tuple(out)
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import orjson
 
+from extproc.admin import hidden
 from extproc.admin.overlay import Entry, Overlay, Suspension, checked
 from extproc.admin.refusal import problems_said
-from extproc.admin.tree import ABSENT, laid_over, value_at
+from extproc.admin.tree import ABSENT, Path, laid_over, value_at
 from extproc.registry.load import RegistryError, document, parse_registry
 from extproc.registry.problems import render, shown
 from extproc.registry.types import Registry
@@ -97,13 +98,16 @@ def conflicts_said(entries: Iterable[Entry], base: Base) -> list[dict[str, Any]]
 
 
 def _conflict(entry: Entry, base: Base) -> dict[str, Any]:
-    now = value_at(base.tree, entry.path)
+    then, now = (_quoted(value, entry.path) for value in (entry.before, value_at(base.tree, entry.path)))
     return {
         "path": render(entry.path),
-        "message": f"the file said {_quoted(entry.before)} when {entry.author} changed it ({entry.id}), and says {_quoted(now)} now",
+        "message": f"the file said {then} when {entry.author} changed it ({entry.id}), and says {now} now",
         "suggestion": WAYS_OUT,
     }
 
 
-def _quoted(value: Any) -> str:
-    return "nothing" if value is ABSENT else shown(value) if isinstance(value, str) else shown(orjson.dumps(value).decode())
+def _quoted(value: Any, path: Path) -> str:
+    if value is ABSENT:
+        return "nothing"
+    value = hidden.shown(value, path)
+    return shown(value) if isinstance(value, str) else shown(orjson.dumps(value).decode())

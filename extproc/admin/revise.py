@@ -13,18 +13,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+import orjson
+
 from extproc.admin.agree import Sharing
-from extproc.admin.files import Record
+from extproc.admin.files import OVERLAY_BYTES, Record
 from extproc.admin.live import OVERLAY_POLL, LiveRegistry, State
 from extproc.admin.overlay import MAX_ENTRIES, Entry, Overlay, Stamp, added, affirmed, checked
 from extproc.admin.refusal import Refused, problems_said
 from extproc.admin.resolve import Resolved, after_each_end, conflicts_said, with_changes
-from extproc.admin.tree import Difference, Set, differences
+from extproc.admin.tree import Difference, Set, differences, laid_over
 from extproc.registry.problems import RegistryError, render
 from extproc.registry.types import Registry
 
 log = logging.getLogger(__name__)
 
+MAX_ENDS = 50
+"""The registry is read once for each time at which a change expires, at every change."""
 FOLLOW_WITHIN = 2.0
 """Seconds that an answer waits for the other workers to use the change."""
 
@@ -83,6 +87,8 @@ class Reviser:
             self._not_suspended()
             overlay = self.live.overlay
             sets = edit(self.live)
+            if len(sets) > MAX_ENTRIES:
+                raise _too_many()
             return added(overlay.entries, sets, self.live.base.tree, stamp) if sets else overlay.entries
 
         return await self._shielded(entries, by, "change")
@@ -153,17 +159,18 @@ class Reviser:
     async def _make(self, entries: Callable[[Stamp], tuple[Entry, ...]], by: By, action: str) -> Done:
         live = self.live
         async with live.turn:
+            await live.lead()
             by.condition(live)
             old, now = live.state, live.wall()
             stamp = Stamp(secrets.token_hex(4), now, by.author, old.base.digest, None if by.lasts is None else now + by.lasts)
             before = old.resolved.overlay
-            overlay = replace(before, entries=entries(stamp), suspended=None).at(now)
+            overlay = replace(before, entries=await asyncio.to_thread(entries, stamp), suspended=None).at(now)
             if overlay == before:
                 return Done("", live.registry, live.tree, (), before, self.reaches(), by.dry)
             if len(overlay.entries) > MAX_ENTRIES:
-                raise Refused(422, "too_many_changes", f"the overlay would hold more than {MAX_ENTRIES} changes; write some of them into the file")
-            registry, tree, found = await asyncio.to_thread(_built, old, str(live.path), overlay)
-            by.guard(found)
+                raise _too_many()
+            registry, tree, found, later = await asyncio.to_thread(_built, old, str(live.path), overlay)
+            by.guard((*found, *later))
             if by.dry:
                 why = await live.reloader.check(registry)
                 if why is not None:
@@ -206,17 +213,36 @@ class Reviser:
             await asyncio.sleep(OVERLAY_POLL / 4)
 
 
-def _built(old: State, path: str, overlay: Overlay) -> tuple[Registry, dict[str, Any], tuple[Difference, ...]]:
-    base = old.base
+class _Built(NamedTuple):
+    """`later`: what would differ once changes have expired from what would have been in force then."""
+
+    registry: Registry
+    tree: dict[str, Any]
+    found: tuple[Difference, ...]
+    later: tuple[Difference, ...]
+
+
+def _built(old: State, path: str, overlay: Overlay) -> _Built:
+    base, before = old.base, old.resolved.overlay
+    if len(orjson.dumps(overlay.said())) > OVERLAY_BYTES:
+        raise Refused(422, "too_large", f"the overlay would be larger than {OVERLAY_BYTES >> 20} MiB; write some of its changes into the file")
+    if len({e.expires for e in overlay.entries}) > MAX_ENDS:
+        raise Refused(422, "too_many_changes", f"changes would expire at more than {MAX_ENDS} different times; give some of them the same end")
     try:
         registry, tree = with_changes(base, path, overlay)
     except RegistryError as error:
         raise Refused(422, "invalid", "the registry would not load with this change", problems_said(error.problems)) from error
-    later = after_each_end(base, path, overlay)
-    if later is not None:
-        message = f"the registry would not load any more when the change {later[0].id} expires; give what depends on it the same end"
-        raise Refused(422, "invalid_later", message, problems_said(later[1].problems)) from later[1]
-    return registry, tree, tuple(differences(old.resolved.tree, tree))
+    bad = after_each_end(base, path, overlay)
+    if bad is not None:
+        message = f"the registry would not load any more when the change {bad[0].id} expires; give what depends on it the same end"
+        raise Refused(422, "invalid_later", message, problems_said(bad[1].problems)) from bad[1]
+    ends = {e.expires for e in (*before.entries, *overlay.entries) if e.expires is not None}
+    later = [d for end in ends for d in differences(laid_over(base.tree, before.at(end).sets), laid_over(base.tree, overlay.at(end).sets))]
+    return _Built(registry, tree, tuple(differences(old.resolved.tree, tree)), tuple(later))
+
+
+def _too_many() -> Refused:
+    return Refused(422, "too_many_changes", f"the overlay would hold more than {MAX_ENTRIES} changes; write some of them into the file")
 
 
 def _lines(why: str) -> list[dict[str, Any]]:

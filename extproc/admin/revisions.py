@@ -72,5 +72,8 @@ def _said(record: Record) -> dict[str, Any]:
         "author": record.author,
         "action": record.action,
         "base": record.base,
-        "difference": [hidden.shown(d) | {"path": render(tuple(d["path"]))} for d in record.differences],
+        "difference": [
+            {side: hidden.shown(d[side], d["path"]) for side in ("before", "after") if side in d} | {"path": render(tuple(d["path"]))}
+            for d in record.differences
+        ],
     }

@@ -103,6 +103,8 @@ def without_nulls(patch: Any) -> Any:
 
 def differences(before: Any, after: Any, path: Path = ()) -> Iterator[Difference]:
     """What differs, as deep as both have mappings, in the order of the documents."""
+    if before is after:
+        return
     if isinstance(before, dict) and isinstance(after, dict):
         for key in (*before, *(k for k in after if k not in before)):
             yield from differences(before.get(key, ABSENT), after.get(key, ABSENT), (*path, key))
@@ -112,6 +114,8 @@ def differences(before: Any, after: Any, path: Path = ()) -> Iterator[Difference
 
 def same(one: Any, other: Any) -> bool:
     """Equal as JSON: true is not 1. The order of a mapping's members counts nowhere, that of lists does."""
+    if one is other:
+        return True
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(same(value, other[key]) for key, value in one.items())
     if isinstance(one, list) and isinstance(other, list):

@@ -503,3 +503,60 @@ def test_decisions(tmp_path: Path) -> None:
 
 def test_operations_are_named() -> None:
     assert all(re.fullmatch(r"[a-z0-9_]+", e.operation) for e in ENDPOINTS)
+
+
+def test_secrets_are_hidden_wherever_they_are_said(tmp_path: Path) -> None:
+    """Also where a change's own path ends in what holds one, and in lists."""
+
+    async def test() -> None:
+        rig = ApiRig(tmp_path)
+        first = {"a": {"private_key": {"inline_string": "hidden-one"}, "token": ["hidden-two"]}}
+        await rig.change("PATCH", "/v1/providers/q", {"envoy": {"lb_subset_config": first}})
+        second = await rig.ask(
+            "PATCH", "/v1/providers/q", {"envoy": {"lb_subset_config": {"a": {"private_key": {"inline_string": "hidden-three"}}}}}, if_match="*"
+        )
+        assert [d["path"] for d in second.json()["difference"]] == ["providers.q.envoy.lb_subset_config.a.private_key.inline_string"]
+        rig.write('url: "http://two.test/v1"', 'url: "http://two.test/v1", envoy: {lb_subset_config: {}}')
+        found = [second.text]
+        for path in ("overlay", "diff", "history", "registry", "providers", "providers/q"):
+            found.append((await rig.ask("GET", f"/v1/{path}")).text)
+            assert HIDDEN in found[-1], path
+        await rig.live.look()
+        assert rig.live.overlay.state == "suspended"
+        found += [(await rig.ask("GET", f"/v1/{path}")).text for path in ("status", "overlay")]
+        assert not [text for text in found if "hidden-" in text]
+
+    go(test())
+
+
+def test_a_patch_with_too_many_members_is_refused_at_once(tmp_path: Path) -> None:
+    async def test() -> None:
+        rig = ApiRig(tmp_path)
+        refused = await rig.ask("PATCH", "/v1/models/chat", {f"k{n}": n for n in range(50_000)}, if_match="*")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (422, "too_many_changes")
+
+    go(test())
+
+
+def test_an_overlay_has_an_end(tmp_path: Path) -> None:
+    """In bytes, also before others hear of it, and in different times at which changes expire."""
+
+    async def test() -> None:
+        rig = ApiRig(tmp_path)
+        value = {"provider": "p", "model": "m", "set_headers": {f"x-{n}": "v" * 4000 for n in range(64)}}
+        answers = [await rig.ask("PUT", f"/v1/targets/t{n}?dry_run={dry}", value, if_none_match="*") for n in range(5) for dry in ("true", "false")]
+        refused = [(n // 2, a.json()["error"]["code"]) for n, a in enumerate(answers) if a.status_code != 200]
+        assert refused == [(4, "too_large"), (4, "too_large")] or refused[0] == (3, "too_large"), refused
+        await rig.change("DELETE", "/v1/overlay")
+        for n in range(60):
+            rig.now += 1.0
+            last = await rig.ask("PATCH", "/v1/models/chat?expires=30d", {"strict": n % 2 == 0}, if_match="*")
+            assert last.status_code == 200, "the newer takes the place of the older"
+        for n in range(60):
+            rig.now += 1.0
+            last = await rig.ask("PATCH", f"/v1/models/chat?expires={1000 - 2 * n}s", {"strict": n % 2 == 0}, if_match="*")
+            if last.status_code != 200:
+                break
+        assert (last.status_code, last.json()["error"]["code"]) == (422, "too_many_changes")
+
+    go(test())

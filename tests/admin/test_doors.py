@@ -217,3 +217,21 @@ def test_what_cannot_be_listened_on(place: Path) -> None:
                     pass
 
     go(test())
+
+
+def test_over_tcp_nothing_is_steered_later_either(place: Path) -> None:
+    """By dropping what a change of limited life hides now."""
+
+    async def test() -> None:
+        private = ApiRig(place)
+        below = await private.ask("PATCH", "/v1/providers/q", {"url": "http://lasting.test/v1"}, if_match="*")
+        await private.ask("PATCH", "/v1/providers/q?expires=1h", {"url": "http://passing.test/v1"}, if_match="*")
+        tcp = ApiRig(place, token=place / "token")
+        tcp.client.headers["authorization"] = f"Bearer {TOKEN}"
+        refused = await tcp.ask("DELETE", f"/v1/overlay/{below.json()['id']}", if_match="*")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (403, "unix_socket_only")
+        assert refused.json()["error"]["problems"][0]["path"] == "providers.q.url"
+        response = await tcp.ask("PATCH", "/v1/models/chat?expires=10m", {"strict": True}, if_match="*")
+        assert response.status_code == 200, response.text
+
+    go(test())

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +13,9 @@ import pytest
 from extproc.admin import files as files_module
 from extproc.admin.files import Record, StateFiles
 from extproc.admin.overlay import Entry, Overlay, Suspension
+from extproc.admin.refusal import Refused
 from extproc.admin.tree import ABSENT
+from tests.admin.live_rig import Rig, by, eventually, go
 
 ENTRIES = (
     Entry("a", 1.5, "ann", "d1", ("models", "chat", "strict"), False, True),
@@ -109,3 +115,107 @@ def test_the_last_good_file_is_written_where_it_differs(files: StateFiles) -> No
 def test_what_is_no_overlay_is_not_read(said: object) -> None:
     with pytest.raises(ValueError, match="not written as this version writes it"):
         Overlay.read(said)
+
+
+def test_what_could_not_be_read_is_kept(tmp_path: Path) -> None:
+    """However often something else is written in its place."""
+
+    async def test() -> None:
+        state = tmp_path / "state"
+        for number in range(2):
+            state.mkdir(exist_ok=True)
+            (state / "overlay.json").write_text(f'{{"format": 2, "precious": {number}}}')
+            rig = Rig(tmp_path)
+            assert rig.live.overlay.state == "suspended"
+            for old, new in (("strict: false", "strict: true"), ("strict: true", "strict: false")):
+                rig.write(old, new)
+                await rig.live.look()
+        assert b"precious" not in (state / "overlay.json").read_bytes()
+        assert json.loads((state / "overlay.unreadable").read_bytes())["precious"] == 0
+        assert json.loads((state / "overlay.unreadable.1").read_bytes())["precious"] == 1
+
+    go(test())
+
+
+def test_a_kill_between_history_and_overlay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The change was not made, and the history does not say that it was."""
+
+    class KilledError(BaseException):
+        pass
+
+    def kill(*_: object, **__: object) -> None:
+        raise KilledError
+
+    async def test() -> None:
+        rig = Rig(tmp_path)
+        await rig.patch("models.chat", {"strict": True})
+        with monkeypatch.context() as killing:
+            killing.setattr(files_module, "replace_file", kill)
+            with pytest.raises(KilledError):
+                await rig.patch("models.chat", {"strict": None})
+        assert len(rig.files.history()) == 2
+        again = Rig(tmp_path)
+        assert again.current.models["chat"].strict
+        assert [r.author for r in again.files.history()] == ["ann"]
+        await again.patch("models.chat", {"strict": None}, by("bob"))
+        assert [r.author for r in Rig(tmp_path).files.history()] == ["ann", "bob"]
+
+    go(test())
+
+
+@pytest.mark.parametrize("time", ["-1", "true", "1e300", '"1"', "null"])
+def test_times_that_no_clock_says(files: StateFiles, time: str) -> None:
+    files.write(Overlay(1, ENTRIES), record(1))
+    for name, one in (("overlay.json", '"at":1.5'), ("history.jsonl", '"at":1.0')):
+        path = files.directory / name
+        assert one in path.read_text()
+        path.write_text(path.read_text().replace(one, f'"at":{time}'))
+    with pytest.raises(ValueError, match="not written as"):
+        files.read_overlay()
+    assert files.history() == []
+
+
+def test_sizes_that_nobody_wrote(files: StateFiles) -> None:
+    files.write(Overlay(1, ENTRIES), record(1))
+    for name in ("overlay.json", "history.jsonl"):
+        with (files.directory / name).open("r+b") as file:
+            file.seek(1 << 36)
+            file.write(b"\n")
+    with pytest.raises(ValueError, match="larger than"):
+        files.read_overlay()
+    assert files.history() == []
+    files.write(Overlay(), record(2))
+    assert files.history() == [record(2)]
+
+
+def test_one_server_of_several_writes(tmp_path: Path) -> None:
+    """The others follow, and one of them takes over when it has ended."""
+    program = """
+import pathlib, sys
+from extproc.admin.files import StateFiles
+assert StateFiles(pathlib.Path(sys.argv[1])).own()
+print(flush=True)
+sys.stdin.read()
+"""
+
+    async def test() -> None:
+        (tmp_path / "state").mkdir()
+        with subprocess.Popen([sys.executable, "-c", program, str(tmp_path / "state")], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+            assert other.stdout is not None
+            other.stdout.readline()
+            rig = Rig(tmp_path)
+            assert not rig.live.leads
+            with pytest.raises(Refused, match="another server process"):
+                await rig.patch("models.chat", {"strict": True})
+            assert not (tmp_path / "state" / "last-good.yaml").exists()
+            theirs = Overlay(1, (Entry("x", 1.0, "bob", rig.live.base.digest, ("models", "chat", "strict"), False, True),))
+            rig.files.write(theirs, None)
+            async with rig.running():
+                await eventually(lambda: rig.current.models["chat"].strict)
+            rig.files.write(replace(theirs, version=2, entries=()), None)
+            other.kill()
+        await rig.patch("models.chat", {"targets": ["b"]})
+        assert not rig.current.models["chat"].strict, "what it wrote last counts"
+        assert rig.live.leads
+
+    go(test())
