@@ -42,7 +42,7 @@ class RequestSignals:
     estimated tokens and is only asked with `prompt_tokens`.
     """
 
-    __slots__ = ("_ask", "_body", "_client", "_family", "_headers", "_needs", "_prompt", "_ratio", "_wall", "_who", "estimated", "known")
+    __slots__ = ("_ask", "_body", "_client", "_headers", "_needs", "_prompt", "_ratio", "_wall", "_who", "estimated", "family", "known")
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class RequestSignals:
         self._headers = headers
         self._who = who
         self._wall = wall
-        self._family = family
+        self.family = family or tokens.family_of(ask.model)
         self._ratio = ratio
         self.known: dict[str, SignalValue] = {}
         """What was asked for so far."""
@@ -95,8 +95,7 @@ class RequestSignals:
         return "\n".join(text[:_SYSTEM_READ] for text in self.prompt.system[:8])[:_SYSTEM_READ]
 
     def _prompt_tokens(self) -> SignalValue:
-        family = self._family or tokens.family_of(self._ask.model)
-        self.estimated = tokens.estimate(self.prompt, family)
+        self.estimated = tokens.estimate(self.prompt, self.family)
         return int(self.estimated * tokens.clamped(self._ratio()))
 
     def _max_output_tokens(self) -> SignalValue:

@@ -16,6 +16,8 @@ A client that leaves teaches nothing about a target but how long its first token
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from math import inf
 from typing import TYPE_CHECKING
 
 from extproc.core import rate_limits
@@ -27,8 +29,10 @@ from extproc.core.verdict import Action
 from extproc.registry.types import Target
 from extproc.routing.affinity import left_in_cache
 from extproc.routing.health import Out
+from extproc.routing.policies.expect import UNKNOWN_OUTPUT
 from extproc.routing.reward import reward
 from extproc.routing.statistics import CLIENT_GONE, CUT, NO_ANSWER, OK, STALLED, Sample
+from extproc.routing.tokens import family_of
 from extproc.telemetry.record import Outcome
 
 if TYPE_CHECKING:
@@ -42,6 +46,7 @@ HALF_A_CHANCE = 0.5
 NO_WORK = (Operation.COUNT_TOKENS, Operation.PASSTHROUGH)
 """How long these take says nothing about how long an answer takes."""
 _NONE_USED = Usage()
+_BROKEN_OFF = (Outcome.CLIENT_GONE, Outcome.CUT, Outcome.STALLED, Outcome.DETACHED)
 _EARLY = 0.05
 """Seconds by which a timer may run out before the wall clock says so."""
 _OVERFLOW = "overflow"
@@ -53,8 +58,8 @@ _OVERFLOW = "overflow"
 
 def departed(services: Services, here: UnderWay, cluster: str) -> None:
     """A routed request goes to `cluster` first."""
-    here.cluster = cluster
     services.statistics.began(cluster)
+    here.counted.append(cluster)
     services.health.taken(cluster)
 
 
@@ -69,10 +74,22 @@ def attempted(services: Services, here: UnderWay | None, note: AttemptNote, targ
             earlier.ended = wall
             services.health.failed(earlier.cluster, _asked(services, earlier))
     here.notes[note.n] = note
-    if here.cluster and here.cluster != note.cluster:
-        services.statistics.ended(here.cluster)
+    if here.counted != [note.cluster] and _leaves(services, here):
         services.statistics.began(note.cluster)
-        here.cluster = note.cluster
+        here.counted.append(note.cluster)
+        if here.over:
+            # in the meantime, in the other thread, which found nothing to take out
+            _leaves(services, here)
+
+
+def _leaves(services: Services, here: UnderWay) -> bool:
+    """The request is no longer under way where it was. False if it was nowhere."""
+    try:
+        cluster = here.counted.pop()
+    except IndexError:
+        return False
+    services.statistics.ended(cluster)
+    return True
 
 
 def limits_left(services: Services, cluster: str, headers: Mapping[str, str]) -> float:
@@ -112,14 +129,33 @@ def heard(exchange: RequestExchange, local: str) -> None:
 def over(exchange: RequestExchange) -> None:
     """The request is over, however it ended: it is no longer under way, and what it took is known to the limits before its answer is out."""
     services, here, record = exchange.services, exchange.here, exchange.record
-    if here is not None and here.cluster:
-        services.statistics.ended(here.cluster)
-        here.cluster = ""
+    if here is not None:
+        here.over = True
+        _leaves(services, here)
     if exchange.admitted is not None:
-        usage, gone = used(exchange), record.outcome in (Outcome.CLIENT_GONE, Outcome.CUT, Outcome.STALLED, Outcome.DETACHED)
-        # of an answer that was broken off nobody says what it took: the reservation stands
+        usage, usd = used(exchange), record.cost_usd
+        gone = record.outcome in _BROKEN_OFF
+        if gone and exchange.winner is not None:
+            usage = _supposed(exchange, usage)
+            usd = exchange.cost(usage)
+        # before an answer has begun nobody knows what it would take: the reservation stands
         tokens = float(usage.total) if usage is not None else exchange.admitted.tokens if gone else 0.0
-        services.limits.settle(exchange.admitted, tokens, record.cost_usd or 0.0, services.wall())
+        services.limits.settle(exchange.admitted, tokens, usd or 0.0, services.wall())
+
+
+def _supposed(exchange: RequestExchange, usage: Usage | None) -> Usage:
+    """What an answer took that was broken off. Providers say it at the end, or not all of it before, and charge it nevertheless; whoever always left
+    before the end would have no limits. So its prompt is as long as it was estimated, and it is as long as the target's answers usually are."""
+    here, decision = exchange.here, exchange.decision
+    assert exchange.winner is not None
+    of, signals = exchange.services.statistics.of, decision.signals if decision is not None else {}
+    usual = of(exchange.notes[-1].cluster).output_tokens if exchange.notes else None
+    output = usual if usual is not None else exchange.services.statistics.output_tokens(exchange.plan.model) if exchange.plan is not None else None
+    most = signals.get("max_output_tokens")
+    output = min(UNKNOWN_OUTPUT if output is None else output, most if isinstance(most, int) and most > 0 else inf)
+    if usage is None:
+        return Usage(input_tokens=int(here.estimated) if here is not None else 0, output_tokens=int(output))
+    return replace(usage, output_tokens=max(usage.output_tokens, int(output)))
 
 
 def used(exchange: RequestExchange) -> Usage | None:
@@ -224,9 +260,22 @@ def _sample(exchange: RequestExchange, note: AttemptNote, outcome: str, *, last:
         each,
         usage,
         record.cost_usd if passed and last else None,
-        exchange.here.estimated if exchange.here is not None else 0.0,
+        _estimated(exchange, note),
         note.retry_after,
     )
+
+
+def _estimated(exchange: RequestExchange, note: AttemptNote) -> float:
+    """The tokens of the prompt as the target of `note` counts them; 0 where they were estimated as others do."""
+    here, target = exchange.here, exchange.registry.cluster_target(note.cluster)
+    if here is None or not here.estimated or target is None or exchange.plan is None:
+        return 0.0
+    return here.estimated if counts_as(target, exchange.plan.asked) == here.family else 0.0
+
+
+def counts_as(target: Target, asked: str) -> str:
+    """The family of the model that `target` serves when `asked` is asked for."""
+    return family_of(target.model if target.model != "*" else asked)
 
 
 def _took(exchange: RequestExchange, note: AttemptNote, sample: Sample) -> None:

@@ -22,7 +22,7 @@ from extproc.routing.decide import decide
 from extproc.routing.decision import Decision, Request, World
 from extproc.routing.identity import identify
 from extproc.routing.signals import RequestSignals
-from extproc.routing.tokens import family_of
+from extproc.routing.tokens import estimate
 from extproc.stages import answers, bodies, learn, operations, own, shadow
 from extproc.stages.allowance import Allowance, allow
 from extproc.stages.operations import Asked, Own
@@ -189,7 +189,7 @@ class RouteExchange(ReplyStage):
             self._headers,
             who,
             wall,
-            family=family_of(first.model) if first.model != "*" else "",
+            family=learn.counts_as(first, ask.model),
             ratio=lambda: measured.token_ratio or 1.0,
         )
         limited = ""
@@ -238,7 +238,12 @@ class RouteExchange(ReplyStage):
         def permitted(successor: Model, requires: Sequence[Require]) -> bool:
             return filters.may_step_in(tenant, successor, requires, registry)
 
-        return allow(self.services.limits, registry, model, who, signals.prompt_tokens, wall, permitted)
+        found = allow(self.services.limits, registry, model, who, signals.prompt_tokens, wall, permitted)
+        if found.admitted is not None and any(counted.money for counted, _ in found.admitted.counters):
+            # to be known if the answer is broken off before its provider has said what it took
+            signals.get("prompt_tokens")
+            signals.get("max_output_tokens")
+        return found
 
     def _pass_on(self, asked: Asked, kind: Kind) -> list[Action]:
         """A path of the registry's `passthrough`: to its one cluster, whatever the body."""
@@ -262,7 +267,8 @@ class RouteExchange(ReplyStage):
         plan = self._planned(model, ask, clusters)
         self.here = services.under_way[plan.key] = UnderWay(body, session=session)
         if self.signals is not None:
-            self.here.estimated = self.signals.estimated
+            if self.signals.estimated:
+                self._estimate(self.here, self.signals, clusters[0], ask.model)
             # they hold the body, and nobody asks for more
             self.signals = None
         learn.departed(services, self.here, clusters[0])
@@ -285,6 +291,14 @@ class RouteExchange(ReplyStage):
         said = {"plan": plan.dumps(), "priority_groups": groups(clusters), "model": ask.model, "request_id": self.record.request_id}
         said.update((name, value) for name, value in self.who.items() if name in TOLD)
         return [Continue(kind, set=headers, clear_route_cache=True, metadata={NAMESPACE: said}), Arm(DEADLINE, deadline)]
+
+    def _estimate(self, here: UnderWay, signals: RequestSignals, cluster: str, asked: str) -> None:
+        """The tokens of the prompt as the first target counts them, to be compared with what it says. The signal's are those of the first in the
+        file."""
+        target = self.registry.cluster_target(cluster)
+        assert target is not None
+        here.family = learn.counts_as(target, asked)
+        here.estimated = signals.estimated if here.family == signals.family else estimate(signals.prompt, here.family)
 
     def _planned(self, model: Model, ask: Ask, clusters: list[str]) -> Plan:
         services, times = self.services, model.timeouts

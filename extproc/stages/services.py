@@ -86,16 +86,18 @@ class UnderWay:
     """A request that this process routed, for attempts that happen to run here too: they need not parse the body again, and the route stage sees
     them before the answer does. Only ever a shortcut: an attempt in another process works without it.
 
-    `body` is the parsed client body, shared and never changed; None once an answer has begun. `notes` are the attempts seen so far. `cluster` is
-    where it is counted as under way ("" nowhere), `session` what affinity goes by, `estimated` the tokens of its prompt, uncorrected (0: nobody
-    estimated).
+    `body` is the parsed client body, shared and never changed; None once an answer has begun. `notes` are the attempts seen so far. `counted` is
+    the cluster where it counts as under way, empty for nowhere: whoever takes it out counts it down, in whatever thread. `over`: the request has
+    ended. `session` is what affinity goes by, `estimated` the tokens of its prompt as `family` counts them, uncorrected (0: nobody estimated).
     """
 
     body: Any
     notes: dict[int, AttemptNote] = field(default_factory=dict)
-    cluster: str = ""
+    counted: list[str] = field(default_factory=list)
+    over: bool = False
     session: str = ""
     estimated: float = 0.0
+    family: str = ""
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from extproc.registry.load import parse_registry
 from extproc.stages import learn, shadow
 from extproc.stages.route import RouteExchange
 from extproc.telemetry.record import Outcome
-from tests.stages.world import Journey, World, chat, of_type, piece, request_body, request_headers
+from tests.stages.world import Journey, World, chat, of_type, openai_stream, piece, request_body, request_headers
 
 HEAD = b"""
 version: 1
@@ -104,9 +104,8 @@ def test_strictness_holds_too() -> None:
 
 
 def test_a_tenant_gets_no_model_by_its_limit_that_is_not_its_own() -> None:
-    where = world(
-        DEGRADED + b"tenants: {acme: {models: {deny: [cheapest]}}}\nlimits: [{for: {model: any}, requests_per_minute: 1, instead: cheapest}]"
-    )
+    limits = b"\nlimits: [{for: {model: any}, requests_per_minute: 1, instead: cheapest}]"
+    where = world(DEGRADED + b"tenants: {acme: {models: {deny: [cheapest]}}}" + limits)
     assert set(Ask(where, chat("any")).chain) == {"us-any"}
     assert Ask(where, chat("any")).refusal[0] == 429
     assert set(Ask(where, chat("any"), tenant="other").chain) == {"us-small"}
@@ -119,10 +118,8 @@ def test_who_may_not_use_a_model_is_not_counted_for_it() -> None:
 
 
 def test_a_target_that_takes_any_name_is_asked_for_the_model_that_steps_in() -> None:
-    text = (
-        b"models: {chat: {targets: [us-small]}, gpt-4o: {targets: [us-any]}}\nlimits: [{for: {model: chat}, requests_per_minute: 1, instead: gpt-4o}]"
-    )
-    where = world(text)
+    models = b"models: {chat: {targets: [us-small]}, gpt-4o: {targets: [us-any]}}"
+    where = world(models + b"\nlimits: [{for: {model: chat}, requests_per_minute: 1, instead: gpt-4o}]")
     Ask(where)
     degraded = Ask(where)
     assert Plan.loads(degraded.metadata[NAMESPACE]["plan"]).asked == "gpt-4o"
@@ -241,3 +238,25 @@ def test_counting_tokens_uses_none() -> None:
         ask = Ask(where, orjson.dumps({"model": "chat", "input": "hello"}), "/v1/responses/input_tokens")
         ask.answered(orjson.dumps({"object": "response.input_tokens", "input_tokens": 900}))
     assert where.services.limits.usage(where.clock())["tokens"] == {}
+
+
+@pytest.mark.parametrize("limit", [b"usd_per_day: 0.01, scope: process", b"tokens_per_minute: 1000"])
+def test_who_always_leaves_before_the_end_has_limits_nevertheless(limit: bytes) -> None:
+    """Providers say what an answer took at its end, and charge what they have written until somebody leaves."""
+    where = world(b"models: {chat: {targets: [eu-large]}}\nlimits: [{for: {tenant: acme}, " + limit + b"}]")
+    body = chat(stream=True, max_tokens=4000)
+    left = 0
+    for _ in range(20):
+        ask = Ask(where, body)
+        if any(isinstance(action, Immediate) for action in ask.actions):
+            assert ask.refusal[0] == 429
+            break
+        attempt = ask.attempt(1, body)
+        ask.take(attempt.handle(ask.response(200, "text/event-stream")))
+        begun = b"".join(openai_stream("some", "words", finish=False, done=False))
+        ask.take(attempt.handle(piece(begun)))
+        ask.exchange.handle(ask.response(200, "text/event-stream"))
+        ask.exchange.handle(piece(begun))
+        ask.exchange.handle(Closed())
+        left += 1
+    assert 2 <= left <= 5

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
 import pytest
 
 from extproc.core.exchange import Closed, Tick
+from extproc.core.prompt import read
 from extproc.core.usage import Price
+from extproc.registry.policy import Rule, Within
 from extproc.registry.types import Attempts, Commit, Registry, Timeouts
 from extproc.routing.bandit import Bandit
 from extproc.routing.decision import Decision
 from extproc.routing.health import Out
 from extproc.routing.limits import Admitted
 from extproc.routing.measured import Measured
+from extproc.routing.tokens import estimate
 from extproc.stages import learn
 from extproc.stages.request import DEADLINE, STALL
 from extproc.stages.route import RouteExchange
@@ -145,10 +149,32 @@ def test_real_tokens_over_estimated_ones_and_the_cost() -> None:
     priced = Price(1.0, 10.0)
     trip.world.services.facts = lambda target, _: (target.facts, priced)
     assert trip.exchange.here is not None
-    trip.exchange.here.estimated = 80.0
+    trip.exchange.here.estimated, trip.exchange.here.family = 80.0, "o200k"
     trip.answers()
     assert trip.of("a").token_ratio == 1.25
     assert trip.of("a").usd == pytest.approx((100 * 1.0 + 20 * 10.0) / 1e6)
+
+
+def test_an_estimate_for_one_family_says_nothing_of_another() -> None:
+    made = registry(target("a"), target("b", "anthropic_messages"), timeouts=LIMITS)
+    trip = Trip(made=made)
+    assert trip.exchange.here is not None
+    trip.exchange.here.estimated, trip.exchange.here.family = 80.0, "anthropic"
+    trip.answers()
+    assert trip.of("a").token_ratio is None
+
+
+@pytest.mark.parametrize(("others", "family"), [((), "anthropic"), (("a",), "o200k")])
+def test_prompts_are_estimated_as_the_target_that_is_tried_first_counts(others: tuple[str, ...], family: str) -> None:
+    made = registry(target("a"), target("b", "anthropic_messages"), timeouts=LIMITS)
+    rule = Rule("r", Within("prompt_tokens", 0, 1000), only=others or ("b",))
+    trip = Trip(made=replace(made, models={"chat": replace(made.models["chat"], rules=(rule,))}))
+    assert trip.exchange.here is not None
+    assert trip.exchange.here.family == family
+    prompt = read("openai_chat", orjson.loads(trip.body))
+    assert trip.exchange.here.estimated == estimate(prompt, family) > 0
+    assert trip.exchange.decision is not None
+    assert trip.exchange.decision.signals["prompt_tokens"] == estimate(prompt, "o200k"), "the signal is that of the first in the file"
 
 
 def test_rewards_warm_caches_and_limits() -> None:
@@ -185,6 +211,26 @@ def test_in_flight_follows_the_attempts_and_ends_once() -> None:
     trip.ends()
     trip.close()
     assert trip.in_flight == [0, 0]
+
+
+def test_an_end_in_another_thread_while_the_next_attempt_starts() -> None:
+    """Large bodies are handled in threads: the end may come between any two steps of an attempt's start."""
+    for moment in ("ended", "began"):
+        trip = Trip()
+        trip.fails(1)
+        trip.fails(2)
+        statistics = trip.world.services.statistics
+        step = getattr(statistics, moment)
+
+        def interrupted(cluster: str, step: Any = step, moment: str = moment, statistics: Any = statistics, trip: Trip = trip) -> None:
+            setattr(statistics, moment, step)
+            trip.exchange.end(Outcome.CLIENT_GONE, 0)
+            step(cluster)
+
+        setattr(statistics, moment, interrupted)
+        trip.attempt(3, trip.body)
+        assert trip.in_flight == [0, 0], moment
+        assert trip.exchange.record.ended_ns
 
 
 @pytest.mark.parametrize("ending", ["client gone", "refused body", "deadline", "bug"])
