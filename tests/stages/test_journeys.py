@@ -51,8 +51,8 @@ tenants:
   picky: {targets: {deny: [eu-*]}, models: {deny: [fast]}}
   quiet: {require: {data_policy: [no_training]}, providers: {deny: [cl]}}
 limits:
-  - {for: {tenant: many}, requests_per_minute: 20, instead: cheap}
-  - {for: {model: contracts}, requests_per_minute: 15, instead: cheap}
+  - {for: {tenant: many}, requests_per_minute: 2, instead: cheap}
+  - {for: {model: contracts}, requests_per_minute: 2, instead: cheap}
   - {for: {tenant: "*"}, tokens_per_minute: 90000000}
 passthrough: {"/v1/files/**": {target: us-1, credential: a}}
 """
