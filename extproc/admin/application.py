@@ -57,7 +57,9 @@ def _serve(api: Api, endpoints: dict[str, Endpoint], token: Token | None) -> Cal
             return _refused(refused)
         try:
             ask = await _ask(request, private=token is None)
-            answer = await endpoints["GET" if request.method == "HEAD" else request.method].handler(api, ask)
+            endpoint = endpoints["GET" if request.method == "HEAD" else request.method]
+            ask.must_know([p.name for p in endpoint.parameters if p.place == "query"])
+            answer = await endpoint.handler(api, ask)
         except Refused as refused:
             return _refused(refused, overlay=api.live.overlay.state)
         except ClientDisconnect:

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
+from starlette.datastructures import QueryParams
 
 from extproc.admin.live import LiveRegistry
 from extproc.admin.refusal import Refused
 from extproc.admin.revise import By
 from extproc.admin.tree import ABSENT, Difference
-from extproc.registry.problems import render
+from extproc.registry.problems import render, shown
 from extproc.registry.yaml_marks import MAX_DEPTH, MAX_NODES
 
 MAX_BODY = 1 << 20
 LONGEST = 30 * 86400.0
 """Seconds of the longest life of a change that expires."""
+LONGEST_AUTHOR = 100
 _LASTS = re.compile(r"([0-9]{1,7})([smhd])\Z")
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_AUTHOR = re.compile(r"[^\x00-\x1f\x7f]{1,100}\Z")
 _ETAGS = re.compile(r'\s*(?:W/)?"[^"]*"\s*(?:,\s*(?:W/)?"[^"]*"\s*)*\Z')
 _FREE = frozenset({"data_stays_in", "data_policy", "quirks"})
 """What of a provider steers no key."""
@@ -34,14 +36,14 @@ class Ask:
     """`path` holds the values of the path's parameters. `private`: it came over the Unix socket, from the user `peer`."""
 
     path: Mapping[str, str]
-    query: Mapping[str, str]
+    query: QueryParams
     headers: Mapping[str, str]
     raw: bytes
     private: bool
     peer: str = ""
 
     def json(self) -> Any:
-        """The body. Raises `Refused`."""
+        """The body. Raises `Refused`. Takes a tenth of a second for the largest."""
         if not self.raw:
             raise Refused(400, "no_body", "a JSON body is needed")
         try:
@@ -49,6 +51,7 @@ class Ask:
         except orjson.JSONDecodeError as error:
             raise Refused(400, "not_json", f"the body is not JSON: {error.msg}, line {error.lineno}, column {error.colno}") from None
         _bounded(value)
+        json.loads(self.raw, object_pairs_hook=_unambiguous)
         return value
 
     def object(self) -> dict[str, Any]:
@@ -57,6 +60,15 @@ class Ask:
         if not isinstance(value, dict):
             raise Refused(400, "not_an_object", "the body must be a JSON object")
         return value
+
+    def must_know(self, known: Collection[str]) -> None:
+        """A parameter that is not heard must not look as if it was. Raises `Refused` for another one than these, and for one that is said twice."""
+        names = [name for name, _ in self.query.multi_items()]
+        wrong = next((name for name in names if name not in known or names.count(name) > 1), None)
+        if wrong is not None:
+            here = f"known here: {', '.join(known)}" if known else "none is known here"
+            what = f"the parameter {shown(wrong)} is given twice" if wrong in known else f"unknown parameter {shown(wrong)}; {here}"
+            raise Refused(400, "bad_parameter", what)
 
     def flag(self, name: str) -> bool:
         """A query parameter that is true or false; false where it is not given."""
@@ -85,9 +97,13 @@ class Ask:
 
     def author(self) -> str:
         """Who says to be asking, or else who is connected."""
-        said = self.headers.get("x-author", "")
-        if said and not _AUTHOR.match(said):
-            raise Refused(400, "bad_parameter", "X-Author must be printable text of at most 100 characters")
+        try:
+            # a header's bytes come as if they were Latin-1
+            said = self.headers.get("x-author", "").encode("latin-1").decode().strip()
+        except UnicodeDecodeError:
+            said = "\0"
+        if len(said) > LONGEST_AUTHOR or not said.isprintable():
+            raise Refused(400, "bad_parameter", f"X-Author must be printable text (UTF-8) of at most {LONGEST_AUTHOR} characters")
         return said or self.peer or "unknown"
 
     def by(self, version: Callable[[LiveRegistry], str | None], *, asked: bool = True) -> By:
@@ -151,6 +167,15 @@ def _steers(found: Difference) -> bool:
     if path[0] == "providers":
         return len(path) < 3 or path[2] not in _FREE
     return (path[0] == "targets" and len(path) > 2 and path[2] == "envoy") or path[0] in ("state", "identity", "passthrough")
+
+
+def _unambiguous(members: list[tuple[str, Any]]) -> None:
+    """Of two members of one name a reader would silently take one. Raises `Refused`."""
+    seen: set[str] = set()
+    for name, _ in members:
+        if name in seen:
+            raise Refused(400, "not_json", f"the body says {shown(name)} twice in one object")
+        seen.add(name)
 
 
 def _bounded(value: Any) -> None:

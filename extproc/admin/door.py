@@ -43,12 +43,12 @@ class Token:
         return token
 
     def matches(self, given: str) -> bool:
-        """In constant time. Nothing matches a file that cannot be read."""
+        """In constant time. Nothing matches a file that cannot be read. `given` as a header's value is decoded: Latin-1."""
         try:
             token = self._read()
         except (OSError, ValueError):
             return False
-        return hmac.compare_digest(hashlib.sha256(given.encode("utf-8", "replace")).digest(), hashlib.sha256(token).digest())
+        return hmac.compare_digest(hashlib.sha256(given.encode("latin-1", "replace")).digest(), hashlib.sha256(token).digest())
 
 
 def loopback(host: str) -> str:

@@ -58,8 +58,12 @@ async def status(api: Api, ask: Ask) -> Answer:  # noqa: ARG001
 
 async def registry(api: Api, ask: Ask) -> Answer:  # noqa: ARG001
     """The document in force."""
-    tree = await asyncio.to_thread(hidden.shown, api.live.tree)
-    return Answer(api.said({"base": api.live.base.digest, "value": tree}), headers={"etag": f'"{etag_of(api.live.tree)}"'})
+    said, base, tree = api.said({}), api.live.base.digest, api.live.tree
+
+    def answer() -> Answer:
+        return Answer(said | {"base": base, "value": hidden.shown(tree)}, headers={"etag": f'"{etag_of(tree)}"'})
+
+    return await asyncio.to_thread(answer)
 
 
 async def statistics(api: Api, ask: Ask) -> Answer:  # noqa: ARG001
@@ -98,7 +102,7 @@ async def candidates(api: Api, ask: Ask) -> Answer:
 
 async def explain(api: Api, ask: Ask) -> Answer:
     """What would happen to a request now."""
-    asked = ask.object()
+    asked = await asyncio.to_thread(ask.object)
     unknown = sorted(asked.keys() - {"path", "method", "headers", "body", "body_base64"})
     if unknown:
         raise Refused(400, "bad_parameter", f"unknown members: {', '.join(unknown)}; known are path, method, headers, body and body_base64")

@@ -3,6 +3,7 @@ defaults. A value is what the registry file would say there."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -36,6 +37,10 @@ class Resource:
         """Every entry, with its ETag."""
         section = value_at(api.live.tree, (self.section,))
         entries = section if isinstance(section, dict) else {}
+        return await asyncio.to_thread(self._all, api, section, entries)
+
+    @staticmethod
+    def _all(api: Api, section: Any, entries: dict[str, Any]) -> Answer:
         items = {name: {"value": hidden.shown(value), "etag": f'"{etag_of(value)}"'} for name, value in entries.items()}
         return Answer(api.said({"items": items}), headers={"etag": f'"{etag_of(section)}"'})
 
@@ -54,14 +59,14 @@ class Resource:
 
     async def put(self, api: Api, ask: Ask) -> Answer:
         """The whole value."""
-        value = ask.json()
+        value = await asyncio.to_thread(ask.json)
         # a file has no empty list of limits, and no empty defaults: it leaves them out
         wanted = ABSENT if self.section in SECTIONS and value in ([], {}) else value
         return await self._change(api, ask, lambda live, path: replaced(live.tree, path, self._restored(wanted, live, path)))
 
     async def patch(self, api: Api, ask: Ask) -> Answer:
         """A merge patch (RFC 7396)."""
-        patch = ask.object()
+        patch = await asyncio.to_thread(ask.object)
         return await self._change(api, ask, lambda live, path: merged(live.tree, path, self._restored(patch, live, path)), there=True)
 
     async def delete(self, api: Api, ask: Ask) -> Answer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from extproc.admin import hidden
@@ -47,14 +48,15 @@ async def resume(api: Api, ask: Ask) -> Answer:
 async def diff(api: Api, ask: Ask) -> Answer:  # noqa: ARG001
     """The file against what is in force."""
     live = api.live
-    return Answer(api.said({"base": live.base.digest, "difference": differences_said(differences(live.base.tree, live.tree))}))
+    said, base, tree = api.said({"base": live.base.digest}), live.base.tree, live.tree
+    return Answer(said | {"difference": await asyncio.to_thread(lambda: differences_said(differences(base, tree)))})
 
 
 async def history(api: Api, ask: Ask) -> Answer:
     """The newest first."""
     limit = ask.number("limit", 50, 1000)
     records = await api.revise.history()
-    return Answer(api.said({"history": [_said(r) for r in reversed(records[-limit:])]}))
+    return Answer(api.said({"history": await asyncio.to_thread(lambda: [_said(r) for r in reversed(records[-limit:])])}))
 
 
 async def roll_back(api: Api, ask: Ask) -> Answer:

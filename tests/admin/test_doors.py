@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import getpass
 import os
 import socket
@@ -15,7 +16,7 @@ import httpx
 import pytest
 
 from extproc.admin.door import DoorError, Token, loopback
-from extproc.admin.listen import listening
+from extproc.admin.listen import AT_ONCE, listening
 from tests.admin.api_rig import ApiRig
 from tests.admin.live_rig import go
 from tests.e2e.processes import free_port
@@ -203,6 +204,10 @@ def test_a_token_file_without_a_token(tmp_path: Path, text: str | None) -> None:
 def test_what_cannot_be_listened_on(place: Path) -> None:
     async def test() -> None:
         rig = ApiRig(place)
+        (place / "directory").mkdir()
+        with pytest.raises(DoorError, match="cannot listen on"):
+            async with listening(rig.api, place / "directory"):
+                pass
         with pytest.raises(DoorError, match="needs --admin-token-file"):
             async with listening(rig.api, place / "s", ("127.0.0.1", 0)):
                 pass
@@ -233,5 +238,67 @@ def test_over_tcp_nothing_is_steered_later_either(place: Path) -> None:
         assert refused.json()["error"]["problems"][0]["path"] == "providers.q.url"
         response = await tcp.ask("PATCH", "/v1/models/chat?expires=10m", {"strict": True}, if_match="*")
         assert response.status_code == 200, response.text
+
+    go(test())
+
+
+def test_a_name_beyond_ascii_and_a_token_beyond_ascii(place: Path) -> None:
+    async def test() -> None:
+        (place / "token").write_text("schlüssel von einiger länge")
+        tcp = ApiRig(place, token=place / "token")
+        tcp.client.headers = httpx.Headers(
+            {b"authorization": "Bearer schlüssel von einiger länge".encode(), b"x-author": "Zoë Šuk".encode(), b"if-match": b"*"}
+        )
+        response = await tcp.client.patch("/v1/models/chat", json={"strict": True})
+        assert response.status_code == 200, response.text
+        assert tcp.live.overlay.entries[0].author == "Zoë Šuk"
+        await tcp.client.patch("/v1/models/chat", json={"strict": None}, headers={"x-author": "  "})
+        assert tcp.live.overlay.entries[0].author == "bearer token"
+
+    go(test())
+
+
+def test_who_only_keeps_connections_open_keeps_nobody_out(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        rig = ApiRig(place)
+        port = free_port()
+        async with (
+            listening(rig.api, place / "s", ("127.0.0.1", port), place / "token"),
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client,
+        ):
+            held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3 * AT_ONCE)]
+            assert (await client.get("/v1/status", headers={"authorization": f"Bearer {TOKEN}"})).status_code == 200
+            left = len(held) - AT_ONCE
+            for reader, _ in held[:left]:
+                with contextlib.suppress(ConnectionError):
+                    assert await reader.read() == b"", "the oldest made room"
+            for _, writer in held:
+                writer.transport.abort()
+            # one that drips for ever: before its request is whole, and after it was refused
+            monkeypatch.setattr("extproc.admin.listen.ASK_WITHIN", 0.2)
+            for head in (b"GET /v1/status HTTP/1.1\r\nx: ", b"PUT /v1/limits HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n1\r\n"):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.write(head)
+                with contextlib.suppress(ConnectionError):
+                    while not reader.at_eof():
+                        writer.write(b"1")
+                        with contextlib.suppress(TimeoutError):
+                            await asyncio.wait_for(reader.read(1000), 0.01)
+                writer.transport.abort()
+
+    go(test())
+
+
+def test_a_server_that_ends_leaves_the_door_of_its_successor(place: Path) -> None:
+    async def test() -> None:
+        rig = ApiRig(place)
+        path = place / "s"
+        async with unix(path) as client:
+            async with listening(rig.api, path):
+                successor = listening(rig.api, path)
+                await successor.__aenter__()
+            assert (await client.get("/v1/status")).status_code == 200
+            await successor.__aexit__(None, None, None)
+        assert not path.exists()
 
     go(test())
