@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from tests.days.measures import Row
 from tests.days.routers import BANDIT, CLAIRVOYANT, OURS, PEERS, STAYING
-from tests.days.scenario import HOUR, Day
+from tests.days.scenario import Day
 
 BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
     "#000000",
@@ -47,6 +47,7 @@ STYLE: dict[str, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "svg.hashsalt": "days",
+    "svg.fonttype": "none",
     "figure.constrained_layout.use": True,
 }
 
@@ -83,13 +84,13 @@ def _shares(day: Day, shares: Shares, columns: int) -> Figure:
     handles: list[Any] = []
     for ax, name in zip(flat, names, strict=False):
         share = shares[name]
-        hours = (np.arange(len(share)) + 0.5) * day.hours / len(share)
+        hours = (np.arange(len(share)) + 0.5) * 24.0 / len(share)
         handles = ax.stackplot(hours, share.T, colors=TARGETS, linewidth=0.3, edgecolor="white")
-        ax.set_title(name, loc="left", pad=14, fontweight="bold" if name == BANDIT else "normal")
+        ax.set_title(name, loc="left", pad=17, fontweight="bold" if name == BANDIT else "normal")
         ax.set_ylim(0.0, 1.0)
         ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.0%}"))
         ax.yaxis.set_major_locator(MultipleLocator(0.5))
-        _hours(ax, day)
+        _hours(ax)
         _events_above(ax, day)
     for ax in flat[len(names) :]:
         ax.set_visible(False)
@@ -99,7 +100,7 @@ def _shares(day: Day, shares: Shares, columns: int) -> Figure:
         loc="outside lower center",
         ncols=len(day.offers),
         frameon=False,
-        title="share of requests first sent to",
+        title="Share of the requests that were first sent to each target. Brackets: events, in the colour of the target that they concern.",
     )
     return figure
 
@@ -108,27 +109,26 @@ def _events_above(ax: Axes, day: Day) -> None:
     """A bracket above the picture in the colour of the target that it concerns, its edges drawn through."""
     names = [o.name for o in day.offers]
     for e in day.events:
-        start, end = e.start / HOUR, e.end / HOUR
+        start, end = _hour(day, e.start), _hour(day, e.end)
         colour = TARGETS[names.index(e.target)]
         ax.plot([start, end], [1.03, 1.03], color=colour, linewidth=3.0, solid_capstyle="butt", clip_on=False)
         for at in (start, end):
             ax.axvline(at, color="black", linewidth=0.7, linestyle=(0, (2, 2)))
-        ax.text((start + end) / 2.0, 1.07, f"{e.target} {e.label}", ha="center", va="bottom", fontsize=7)
+        ax.text((start + end) / 2.0, 1.07, e.label, ha="center", va="bottom", fontsize=8)
 
 
 def _regret(day: Day, regrets: Mapping[str, NDArray[np.float64]]) -> Figure:
     figure, ax = plt.subplots(figsize=(9.0, 4.8))
     for e in day.events:
-        ax.axvspan(e.start / HOUR, e.end / HOUR, color="#e9e9e9", linewidth=0)
-        ax.text(
-            (e.start + e.end) / 2.0 / HOUR, 1.0, f"{e.target}\n{e.label}", transform=ax.get_xaxis_transform(), ha="center", va="bottom", fontsize=8
-        )
+        start, end = _hour(day, e.start), _hour(day, e.end)
+        ax.axvspan(start, end, color="#e9e9e9", linewidth=0)
+        ax.text((start + end) / 2.0, 1.0, f"{e.target}\n{e.label}", transform=ax.get_xaxis_transform(), ha="center", va="bottom", fontsize=8)
     ends: list[tuple[float, str, str]] = []
     for name, values in regrets.items():
         if name == CLAIRVOYANT:
             continue
         colour, line = LINES.get(name, (GREY, "-"))
-        hours = np.arange(len(values) + 1) * day.hours / len(values)
+        hours = np.arange(len(values) + 1) * 24.0 / len(values)
         strong = name in LINES
         ax.plot(
             hours,
@@ -139,15 +139,15 @@ def _regret(day: Day, regrets: Mapping[str, NDArray[np.float64]]) -> Figure:
             zorder=3 if strong else 2,
         )
         ends.append((float(values[-1]), name, colour))
-    _labels(ax, day, ends)
+    _labels(ax, ends)
     ax.set_ylim(0.0)
     ax.set_ylabel("regret against the clairvoyant, cumulated")
-    _hours(ax, day)
-    ax.set_xlabel("hour of the day")
+    _hours(ax)
+    ax.set_xlabel("time of the day")
     return figure
 
 
-def _labels(ax: Axes, day: Day, ends: list[tuple[float, str, str]]) -> None:
+def _labels(ax: Axes, ends: list[tuple[float, str, str]]) -> None:
     """Names at the ends of their lines, pushed apart where they would lie on each other."""
     highest = max(at for at, _, _ in ends)
     apart = highest / 24.0
@@ -155,8 +155,8 @@ def _labels(ax: Axes, day: Day, ends: list[tuple[float, str, str]]) -> None:
     for at, name, colour in sorted(ends):
         y = max(at, placed + apart)
         placed = y
-        x = day.hours
-        ax.plot([x, x * 1.015], [at, y], color=colour, linewidth=0.8, clip_on=False)
+        x = 24.0
+        ax.plot([x, x * 1.015], [at, y], color=colour, linewidth=1.2, clip_on=False)
         ax.text(
             x * 1.02,
             y,
@@ -166,7 +166,6 @@ def _labels(ax: Axes, day: Day, ends: list[tuple[float, str, str]]) -> None:
             fontsize=8,
             fontweight="bold" if name in (BANDIT, STAYING) else "normal",
         )
-        ax.plot([x * 1.015, x * 1.019], [y, y], color=colour, linewidth=2.0, clip_on=False)
 
 
 def _bars(rows: Mapping[str, Row]) -> Figure:
@@ -174,7 +173,7 @@ def _bars(rows: Mapping[str, Row]) -> Figure:
     places = np.arange(len(names))[::-1]
     colours = [VERMILION if n in (BANDIT, STAYING) else BLUE if n in OURS else ORANGE if n in PEERS else GREY for n in names]
     figure, axes = plt.subplots(1, 3, figsize=(10.5, 0.29 * len(names) + 1.1), sharey=True)
-    _bar(axes[0], places, [rows[n].usd for n in names], colours, "cost of the day, $", "{:.0f}")
+    _bar(axes[0], places, [rows[n].usd for n in names], colours, "cost of the day, $", "{:.1f}")
     _spans(axes[1], places, [rows[n].first for n in names], colours, "first token, s: median and p95")
     _spans(axes[2], places, [rows[n].total for n in names], colours, "whole answer, s: median and p95")
     axes[0].set_yticks(places, names)
@@ -204,6 +203,12 @@ def _spans(ax: Axes, places: NDArray[np.int_], values: Sequence[tuple[float, flo
     ax.tick_params(axis="y", length=0)
 
 
-def _hours(ax: Axes, day: Day) -> None:
-    ax.set_xlim(0.0, day.hours)
-    ax.xaxis.set_major_locator(MultipleLocator(3.0 if day.hours > 12 else day.hours / 6.0))
+def _hour(day: Day, at: float) -> float:
+    """Of a day of 24, also where the day is pressed into fewer."""
+    return at / day.seconds * 24.0
+
+
+def _hours(ax: Axes) -> None:
+    ax.set_xlim(0.0, 24.0)
+    ax.xaxis.set_major_locator(MultipleLocator(3.0))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.0f}:00"))

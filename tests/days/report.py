@@ -78,8 +78,8 @@ def whole(command: str, day: Day, rows: Mapping[str, Row], regrets: Mapping[int,
 
     {command}
 
-writes this page and the pictures. A virtual clock, {requests:,} requests in {day.hours:g} hours (seed {day.seed}), the same requests and the same luck for
-every router. Ours are the real thing: `routing.decide` over registry snapshots, with the real statistics, health, affinity and bandit. The
+writes this page and the pictures. A virtual clock, {requests:,} requests in {day.hours:g} hours (seed {day.seed}), the same requests and the same
+luck for every router. Ours are the real thing: `routing.decide` over registry snapshots, with the real statistics, health, affinity and bandit. The
 peers are naive versions of what other routers document, behind the same health, chain and fallback, so only their ranking differs.
 
 ## The day
@@ -92,8 +92,8 @@ the time of day. Seeds move targets by 10 %, events by minutes and their size by
 {markdown(_events(day))}
 
 Requests: 60 % chats, 22 % summaries, 18 % code; chats and code in sessions of six turns on average, whose prompts are cached where the provider
-caches. The reward is `routing.reward` with objectives of {OBJECTIVES.first_token:g} s to the first token, {OBJECTIVES.per_token * 1000:g} ms per token and
-${OBJECTIVES.usd_per_request:g} per request.
+caches. The reward is `routing.reward` with objectives of {OBJECTIVES.first_token:g} s to the first token, {OBJECTIVES.per_token * 1000:g} ms per
+token and ${OBJECTIVES.usd_per_request:g} per request.
 
 ## Results
 

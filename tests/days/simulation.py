@@ -17,10 +17,10 @@ from extproc.registry.types import Attempts, Timeouts
 from extproc.routing.health import Health, Out
 from extproc.routing.statistics import OK, Sample
 from tests.days.scenario import OBJECTIVES, Asked, Day
-from tests.days.truth import NO_ANSWER, SILENCE, Answer, Targets, sample_of
+from tests.days.truth import NO_ANSWER, SILENCE, UNARY, Answer, Targets, sample_of
 
 ATTEMPTS = Attempts(total=4, same_target=0, wait_at_most=2.0)
-TIMEOUTS = Timeouts(unary_attempt=30.0, first_token=SILENCE, stall=15.0, deadline=60.0)
+TIMEOUTS = Timeouts(unary_attempt=UNARY, first_token=SILENCE)
 
 
 class Clock:

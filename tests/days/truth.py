@@ -15,8 +15,8 @@ from extproc.routing.statistics import OK, Sample
 from tests.days.scenario import Asked, Day, Event, Offer, busy
 
 NO_ANSWER = "no_answer"
-SILENCE = 10.0
-"""Seconds after which a target that says nothing is given up (`timeouts.first_token`)."""
+SILENCE, UNARY = 20.0, 120.0
+"""Seconds after which a target that says nothing is given up: `timeouts.first_token` of a stream, `timeouts.unary_attempt` of a whole answer."""
 CACHE_TTL = 300.0
 """Seconds that a provider keeps the beginning of a prompt."""
 FIRST_SPREAD, EACH_SPREAD = 0.35, 0.15
@@ -76,10 +76,12 @@ class Targets:
             return Answer(ErrorKind.RATE_LIMITED.value, 0.1, retry_after=min(60.0, max(target.accepted[0] + 60.0 - at, 1.0)))
         if limit < math.inf:
             target.accepted.append(at)
+        patience = SILENCE if asked.stream else UNARY
         if luck[2] < failing:
             # a third of all failures is silence
-            return Answer(NO_ANSWER, SILENCE) if luck[2] < failing / 3.0 else Answer(ErrorKind.UNAVAILABLE.value, 0.4)
-        return self._answer(target, asked, at, luck[0], luck[1])
+            return Answer(NO_ANSWER, patience) if luck[2] < failing / 3.0 else Answer(ErrorKind.UNAVAILABLE.value, 0.4)
+        answer = self._answer(target, asked, at, luck[0], luck[1])
+        return answer if _begins(asked, answer) <= patience else Answer(NO_ANSWER, patience)
 
     def under_way(self, name: str, by: int) -> None:
         """One request more or fewer."""
@@ -100,7 +102,10 @@ class Targets:
         for node, weight in _NODES:
             # the two times come in separate terms of a stream's reward, so one sum serves both
             total += weight * self._earned(asked, self._answer(target, asked, at, node, node))
-        return (1.0 - failing) * total
+        usual = _begins(asked, self._answer(target, asked, at, 0.0, 0.0))
+        patience, spread = (SILENCE, FIRST_SPREAD) if asked.stream else (UNARY, EACH_SPREAD)
+        in_time = 0.5 + 0.5 * math.erf(math.log(patience / usual) / spread / math.sqrt(2.0))
+        return (1.0 - failing) * in_time * total
 
     def _earned(self, asked: Asked, answer: Answer) -> float:
         sample = sample_of("", asked, answer)
@@ -138,6 +143,11 @@ class Targets:
         per_token = offer.per_token * slow * math.exp(EACH_SPREAD * each)
         usage = Usage(asked.prompt, asked.output, cached)
         return Answer(OK, first_token + asked.output * per_token, first_token, per_token, usage, cost_usd(usage, self.price(offer.name, at)))
+
+
+def _begins(asked: Asked, answer: Answer) -> float:
+    """When the client sees something of it, in seconds."""
+    return answer.first_token if asked.stream else answer.seconds
 
 
 def sample_of(cluster: str, asked: Asked, answer: Answer, model: str = "chat") -> Sample:
