@@ -64,7 +64,8 @@ def registry_text(sims: Mapping[str, Simulator], directory: Path) -> str:
         credential = f"{{aws: {key}}}, region: eu-central-1" if name in AWS else key
         providers.append(f'  {name}: {{kind: {kind}, url: "{sim.url}{path}", credential: {credential}, envoy: {_NO_EJECTION}}}')
         api = f", api: {APIS[name]}" if name in APIS else ""
-        targets.append(f'  {name}: {{provider: {name}, model: "{MODELS[sim.dialect]}"{api}}}')
+        # bodies of 40 MB have more tokens than any window
+        targets.append(f'  {name}: {{provider: {name}, model: "{MODELS[sim.dialect]}", context_window: 100_000_000{api}}}')
         # pairs: nothing is meant to be slow, so a busy machine has time
         models.append(f"  {name}: {{targets: [{name}], timeouts: {{unary_attempt: 20s, first_token: 20s, stall: 20s, deadline: 25s}}}}")
     chains = [*FIRST.items(), ("oa", "an"), ("an", "oa"), ("an", "ge"), ("ge", "oa")]
