@@ -20,7 +20,7 @@ _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT
 _REPLACED = ("OTEL_EXPORTER_OTLP_", "OTEL_TRACES_EXPORTER", "OTEL_TRACES_SAMPLER", "OTEL_SDK_DISABLED")
 """Beginnings of the variables that decide whether spans are made, which of them, and where they go."""
 _TICK = 0.2
-_EXPORT_EVERY_MS = "100"
+_EXPORT_EVERY_MS = "20"
 
 
 class SpanSink(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import shlex
 import sys
 import tempfile
 from collections.abc import Callable, Coroutine, Mapping
@@ -12,6 +13,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from extproc.commands.arguments import add_admin_api, add_envoy, add_registry, envoy_options
+from extproc.commands.called import called
 from extproc.commands.check import problems_of, report
 from extproc.commands.ports import is_taken
 from extproc.commands.stopping import on_stop
@@ -112,6 +114,8 @@ async def _supervised(args: argparse.Namespace, directory: Path, environ: Mappin
     try:
         if await _unless(stop, supervisor.start(say)):
             say(f"listening on http://{options.address}:{options.port}; models: {', '.join(sorted(registry.models))}")
+            if not args.no_admin:
+                say(f"look into it with: {called()} top --run-dir {shlex.quote(options.run_dir)} (or routes, target, stats)")
             await _unless(stop, _tokens_when_needed(supervisor, args.registry, say))
             await stop.wait()
             say("draining")

@@ -37,8 +37,9 @@ def weather(city: str) -> str:
 class Call:
     """One request as its application saw it. Times in seconds; `first_token` None: not streamed, or nothing came.
 
-    `error` is the name of the exception that the SDK raised, `error_text` its text. `tool` is (name, arguments) of the tool call in the answer.
-    `losses` are those of the header. `spoken` and `path`: the dialect and where it was sent, of one without an SDK. `vectors` are their lengths.
+    `error` is the name of the exception that the SDK raised, `error_text` its text, `retry_after` the seconds that it says. `tool` is (name,
+    arguments) of the tool call in the answer. `losses` are those of the header. `spoken` and `path`: the dialect and where it was sent, of one
+    without an SDK. `vectors` are their lengths.
     """
 
     trace_id: str
@@ -54,6 +55,7 @@ class Call:
     spoken: Spoken | None = None
     path: str = ""
     vectors: tuple[int, ...] = ()
+    retry_after: float | None = None
     answer: Any = None
     """What the SDK returned, for the next turn of a conversation."""
     _started: float = field(default_factory=time.monotonic, repr=False)
@@ -110,6 +112,11 @@ class Applications:
         """One user message, answered or refused; an error that the SDK raises is in the result."""
         self._watcher.asked(OPENAI_SDK, model, text, stream=stream)
         return await self._openai_call(model, [{"role": "user", "content": text}], stream=stream, **more)
+
+    async def openai_asks_often(self, model: str, text: str, times: int) -> list[Call]:
+        """The same question, `times` times, one after the other."""
+        self._watcher.asked(OPENAI_SDK, model, f"{text}  × {times}")
+        return [await self._openai_call(model, [{"role": "user", "content": text}]) for _ in range(times)]
 
     async def openai_uses_tool(self, model: str, text: str, **more: Any) -> list[Call]:
         """The whole loop: question, tool call, the tool's result, answer."""
@@ -270,3 +277,5 @@ def _failed(call: Call, error: openai.APIError | anthropic.APIError) -> None:
     call.error, call.error_text = f"{module}.{type(error).__name__}", str(error)
     if isinstance(error, openai.APIStatusError | anthropic.APIStatusError):
         call.served(error.response.headers)
+        wait = error.response.headers.get("retry-after")
+        call.retry_after = float(wait) if wait is not None else None

@@ -6,14 +6,14 @@ provider is remembered (it cools down, or Envoy ejects it), and no scene should 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 
 from extproc.simulator.server import Simulator
 
 KEY_VARIABLE = "EXTPROC_DEMO_KEY"
 """Where Envoy finds the key that the simulators accept. The applications do not have it."""
-TOKENS_PER_SECOND = 30.0
+TOKENS_PER_SECOND = 40.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +50,17 @@ PROVIDERS: dict[str, Kind] = {
     "openai-ap": OPENAI,
     "anthropic-ap": ANTHROPIC,
     "gemini-ap": GEMINI,
+    "bedrock-frankfurt": replace(BEDROCK, more=f"{BEDROCK.more}data_stays_in: [eu], "),
+    "gemini-paris": replace(GEMINI, more="data_stays_in: [eu], "),
+    "openai-a": OPENAI,
+    "openai-b": OPENAI,
+    "openai-c": OPENAI,
 }
 """Provider name to kind. Each has a target of its own name."""
 
 _TARGETS = """\
   openai-responses: {provider: openai, model: gpt-4o, api: responses}
+  gpt-4o-mini: {provider: openai, model: gpt-4o-mini}
   gemini-embed: {provider: gemini, model: gemini-embedding-001, usd_per_million_tokens: {input: 0.15, output: 0}}
 """
 """Further ones."""
@@ -82,6 +88,23 @@ models:
   drill-all-down:
     targets: [openai-ap, anthropic-ap, gemini-ap]
     attempts: {total: 3, same_target: 0}
+  assistant:
+    targets: [anthropic, gpt-4o-mini]
+    rules:
+      - {name: short, when: {prompt_tokens: {below: 20}}, rank_by: cost}
+  eu-only:
+    targets: [bedrock-frankfurt, gemini-paris, openai, anthropic]
+    require: {data_stays_in: [eu]}
+    last_resort: false
+  metered: {targets: [anthropic]}
+  frugal: {targets: [ollama]}
+  support: {targets: [openai, gemini]}
+  quickest:
+    targets: [openai-a, openai-b, openai-c]
+    rank_by: latency
+limits:
+  - {for: {model: metered}, requests_per_minute: 2, instead: frugal}
+  - {for: {model: frugal}, requests_per_minute: 1}
 """
 
 
@@ -100,3 +123,18 @@ def registry_yaml(started: Mapping[str, Simulator]) -> str:
     lines.append("targets:")
     lines += [f'  {name}: {{provider: {name}, model: "{kind.model}"{kind.facts}}}' for name, kind in PROVIDERS.items()]
     return "\n".join(lines) + "\n" + _TARGETS + _MODELS
+
+
+def excerpt(names: Collection[str]) -> list[str]:
+    """The lines of these entries, models or top-level keys, as they stand in the registry."""
+    lines: list[str] = []
+    indent = -1
+    for line in _MODELS.splitlines():
+        depth = len(line) - len(line.lstrip())
+        if depth <= indent:
+            indent = -1
+        if indent < 0 and line.lstrip().partition(":")[0] in names:
+            indent = depth
+        if indent >= 0:
+            lines.append(line[indent:])
+    return lines

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from extproc.commands.called import called
 from extproc.commands.stopping import on_stop
 from extproc.commands.supervisor import StartError
 from extproc.demo.providers import PROVIDERS
@@ -152,7 +153,7 @@ class _Demo:
 
         self._traces.on_other = show
         screen.heading("It stays up. Try it from another terminal:")
-        for heading, commands in parts(sandbox.url, sys.executable, sandbox.simulators["openai"].url, os.environ):
+        for heading, commands in parts(sandbox.url, sys.executable, called(), str(sandbox.run_dir), sandbox.simulators["openai"].url, os.environ):
             screen.heading(heading)
             screen.command(commands)
         screen.heading("Look")

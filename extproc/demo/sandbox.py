@@ -30,10 +30,10 @@ class Sandbox:
 
     def __init__(self, binary: Path, directory: Path, port: int, traces: Traces, on_line: Callable[[str, str], None]) -> None:
         self.url = f"http://127.0.0.1:{port}"
+        self.run_dir = directory
         self.registry_file = directory / "registry.yaml"
         self.simulators: dict[str, Simulator] = {}
         self._binary = binary
-        self._directory = directory
         self._port = port
         self._traces = traces
         self._on_line = on_line
@@ -52,10 +52,10 @@ class Sandbox:
         """Envoy and the server. Raises `StartError`."""
         spans_to = await self._stack.enter_async_context(receiving(self._traces))
         environ = towards(os.environ, spans_to) | {KEY_VARIABLE: self._key}
-        out = self._directory / "envoy"
+        out = self.run_dir / "envoy"
         options = Options(
             out_dir=str(out),
-            run_dir=str(self._directory),
+            run_dir=str(self.run_dir),
             port=self._port,
             access_log="",
             otlp=otlp_of(environ),
@@ -64,7 +64,7 @@ class Sandbox:
         registry = load_registry(self.registry_file)
         write(render(registry, options, with_prompt_spans(load_sources())), out)
         arguments = [
-            *("--registry", str(self.registry_file), "--out", str(out), "--run-dir", str(self._directory)),
+            *("--registry", str(self.registry_file), "--out", str(out), "--run-dir", str(self.run_dir)),
             *("--listen", f"127.0.0.1:{self._port}", "--envoy", str(self._binary), "--expose-losses", "--grace", str(_GRACE)),
         ]
         supervisor = Supervisor(self._binary, out, options, registry, arguments, quiet=True, environ=environ, on_line=self._on_line)

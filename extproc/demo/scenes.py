@@ -1,57 +1,14 @@
-"""The scenes: what is asked, which provider is made to fail and how, and what must come of it.
-
-Expectations are part of a scene: the demo is a check as well (`--once`), and a demo that would show something else than it says is worse than none.
-"""
+"""The scenes, in the order in which they are played: answers and streams, tools, fallback, dialects, losses; then how targets are chosen."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-from extproc.demo.applications import ANTHROPIC_SDK, HTTP, OPENAI_SDK, TOOL, Applications, Call
+from extproc.demo.applications import ANTHROPIC_SDK, HTTP, OPENAI_SDK, TOOL
+from extproc.demo.choices import CHOICES
+from extproc.demo.scene import Expected, Scene, View
 from extproc.demo.spoken import SPOKEN
-from extproc.demo.traces import Facts, is_whole
 from extproc.simulator.faults import Fault, FaultKind
-from extproc.telemetry.tree import SpanView
-
-
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """Of one request. `says` are parts of the text, or of the error's text; `error` is the SDK's exception; `losses` are loss codes; `vectors` are
-    their lengths."""
-
-    target: str
-    attempts: int = 1
-    says: tuple[str, ...] = ()
-    tool: str | None = None
-    streamed: bool = False
-    error: str = ""
-    losses: tuple[str, ...] = ()
-    vectors: tuple[int, ...] = ()
-
-
-@dataclass(slots=True)
-class Seen:
-    """One request: what the application saw, its spans, and what these say."""
-
-    call: Call
-    spans: list[SpanView]
-    facts: Facts | None
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """`faults` are in force while it plays: by provider. `story` is one or two short sentences. `table`: its requests are shown side by side."""
-
-    title: str
-    sdk: str
-    story: str
-    play: Callable[[Applications], Awaitable[object]]
-    expected: tuple[Expected, ...]
-    faults: Mapping[str, Fault] = field(default_factory=dict)
-    table: bool = False
-
 
 _QUESTION = "Who answers me?"
 _AROUND: dict[str, tuple[str, str, tuple[str, ...]]] = {
@@ -82,21 +39,21 @@ SCENES: list[Scene] = [
         "A plain answer",
         OPENAI_SDK,
         "The application asks for the model “chat”. The registry says who that is.",
-        lambda a: a.openai_asks("chat", "Who answers me?"),
+        lambda a, _: a.openai_asks("chat", "Who answers me?"),
         (Expected("openai", says=("openai (gpt-4o)", "Who answers me?")),),
     ),
     Scene(
         "A streamed answer",
         OPENAI_SDK,
         "Tokens pass through as the provider sends them.",
-        lambda a: a.openai_asks("chat", "Repeat: one hostname in front, any provider behind it, and applications never notice.", stream=True),
+        lambda a, _: a.openai_asks("chat", "Repeat: one hostname in front, any provider behind it, and applications never notice.", stream=True),
         (Expected("openai", says=("openai (gpt-4o)", "applications never notice"), streamed=True),),
     ),
     Scene(
         "Tool call, OpenAI → Anthropic",
         OPENAI_SDK,
         "Question, tool call, result and answer are translated both ways. Claude has no `seed`: that is reported, not hidden.",
-        lambda a: a.openai_uses_tool("claude", "Use get_weather for the city of Lisbon", seed=7, max_tokens=200),
+        lambda a, _: a.openai_uses_tool("claude", "Use get_weather for the city of Lisbon", seed=7, max_tokens=200),
         (
             Expected("anthropic", tool=TOOL, losses=("dropped:seed",)),
             Expected("anthropic", says=("anthropic (claude-sonnet-4-5)", "sunny in Lisbon"), losses=("dropped:seed",)),
@@ -106,14 +63,14 @@ SCENES: list[Scene] = [
         "Tool call, Anthropic → Gemini",
         ANTHROPIC_SDK,
         "The other way round: the application speaks Anthropic, the provider Gemini.",
-        lambda a: a.anthropic_uses_tool("gemini", "Use get_weather for the city of Oslo"),
+        lambda a, _: a.anthropic_uses_tool("gemini", "Use get_weather for the city of Oslo"),
         (Expected("gemini", tool=TOOL), Expected("gemini", says=("gemini (gemini-2.5-flash)", "sunny in Oslo"))),
     ),
     Scene(
         "Fallback: 429",
         OPENAI_SDK,
         "openai-eu is rate limited for 30 s, longer than the model may wait. The next one answers.",
-        lambda a: a.openai_asks("drill-429", "Is anybody there?", max_tokens=100),
+        lambda a, _: a.openai_asks("drill-429", "Is anybody there?", max_tokens=100),
         (Expected("anthropic", 2, says=("anthropic (claude-sonnet-4-5)", "Is anybody there?")),),
         {"openai-eu": Fault(FaultKind.STATUS, status=429, retry_after=30)},
     ),
@@ -121,7 +78,7 @@ SCENES: list[Scene] = [
         "Fallback: 503",
         ANTHROPIC_SDK,
         "anthropic-eu answers 503. It is tried once more, then the next one answers.",
-        lambda a: a.anthropic_asks("drill-503", "Is anybody there?"),
+        lambda a, _: a.anthropic_asks("drill-503", "Is anybody there?"),
         (Expected("gemini", 3, says=("gemini (gemini-2.5-flash)", "Is anybody there?")),),
         {"anthropic-eu": Fault(FaultKind.STATUS, status=503)},
     ),
@@ -129,7 +86,7 @@ SCENES: list[Scene] = [
         "Fallback: silence",
         OPENAI_SDK,
         "gemini-eu takes the request and says nothing. After 1 s without a token the next one answers.",
-        lambda a: a.openai_asks("drill-silence", "Is anybody there?", stream=True),
+        lambda a, _: a.openai_asks("drill-silence", "Is anybody there?", stream=True),
         (Expected("openai", 2, says=("openai (gpt-4o)", "Is anybody there?"), streamed=True),),
         {"gemini-eu": Fault(FaultKind.SILENCE)},
     ),
@@ -137,7 +94,7 @@ SCENES: list[Scene] = [
         "Fallback: error in a stream",
         ANTHROPIC_SDK,
         "openai-us says 200 and opens a stream, but its first event is an error. No application sees it.",
-        lambda a: a.anthropic_asks("drill-error", "Is anybody there?", stream=True),
+        lambda a, _: a.anthropic_asks("drill-error", "Is anybody there?", stream=True),
         (Expected("anthropic", 3, says=("anthropic (claude-sonnet-4-5)", "Is anybody there?"), streamed=True),),
         {"openai-us": Fault(FaultKind.ERROR_EVENT, after=0)},
     ),
@@ -145,7 +102,7 @@ SCENES: list[Scene] = [
         "Everything is down",
         OPENAI_SDK,
         "Three providers, three failures. The SDK raises its usual exception, which lists the attempts.",
-        lambda a: a.openai_asks("drill-all-down", "Is anybody there?"),
+        lambda a, _: a.openai_asks("drill-all-down", "Is anybody there?"),
         (
             Expected(
                 "gemini-ap",
@@ -164,73 +121,37 @@ SCENES: list[Scene] = [
         "Seven dialects, one question",
         HTTP,
         "The same question in the shape of each API. Each is served by a provider of another one, and answered in its own.",
-        lambda a: a.every_dialect_asks({name: model for name, (model, _, _) in _AROUND.items()}, _QUESTION),
+        lambda a, _: a.every_dialect_asks({name: model for name, (model, _, _) in _AROUND.items()}, _QUESTION),
         tuple(Expected(_TARGETS.get(model, model), says=(who, _QUESTION), losses=lost) for model, who, lost in (_AROUND[s.name] for s in SPOKEN)),
-        table=True,
+        view=View.SIDE_BY_SIDE,
     ),
     Scene(
         "Bedrock's stream, from Gemini",
         HTTP,
         "AWS's SDKs read a binary event stream with checksums. Gemini's events become one, piece by piece.",
-        lambda a: a.bedrock_streams("gemini", "Repeat: every event is a frame, every frame has two checksums."),
+        lambda a, _: a.bedrock_streams("gemini", "Repeat: every event is a frame, every frame has two checksums."),
         (Expected("gemini", says=("gemini (gemini-2.5-flash)", "every frame has two checksums"), streamed=True),),
     ),
     Scene(
         "Embeddings, OpenAI → Gemini",
         OPENAI_SDK,
         "Not only chats: vectors by the OpenAI SDK, which reads base64, from Gemini, which writes numbers. Rerank and token counts go the same way.",
-        lambda a: a.openai_embeds("vectors", ["one hostname in front", "any provider behind it"]),
+        lambda a, _: a.openai_embeds("vectors", ["one hostname in front", "any provider behind it"]),
         (Expected("gemini-embed", vectors=(3072, 3072)),),
     ),
     Scene(
         "What is lost is said",
         OPENAI_SDK,
         "Claude has none of these parameters and requires a limit of tokens. The answer's header x-llm-losses, the span and the log line name them.",
-        lambda a: a.openai_asks("claude", _QUESTION, **_LOSSY),
+        lambda a, _: a.openai_asks("claude", _QUESTION, **_LOSSY),
         (Expected("anthropic", says=("anthropic (claude-sonnet-4-5)",), losses=_LOST),),
     ),
     Scene(
         "A strict model refuses",
         OPENAI_SDK,
         "The same request for a model that is `strict` in the registry: 422, with the reasons.",
-        lambda a: a.openai_asks("claude-exact", _QUESTION, **_LOSSY),
+        lambda a, _: a.openai_asks("claude-exact", _QUESTION, **_LOSSY),
         (Expected("", 0, error="openai.UnprocessableEntityError", says=_LOST),),
     ),
+    *CHOICES,
 ]
-
-
-def problems(expected: Sequence[Expected], seen: Sequence[Seen]) -> list[str]:
-    """How a scene went otherwise than expected; empty if it went well."""
-    found = []
-    if len(seen) != len(expected):
-        found.append(f"expected {len(expected)} requests, saw {len(seen)}")
-    for want, got in zip(expected, seen, strict=False):
-        found += _differences(want, got)
-    return found
-
-
-def _differences(want: Expected, got: Seen) -> list[str]:
-    call, facts = got.call, got.facts
-    found = []
-
-    def compare(what: str, wanted: object, had: object) -> None:
-        if wanted != had:
-            found.append(f"expected {what} {wanted or 'none'}, got {had or 'none'}")
-
-    compare("error", want.error, call.error)
-    compare("attempts", want.attempts, call.attempts)
-    if not want.error:
-        compare("target", want.target, call.target)
-        compare("a first token before the end:", want.streamed, call.first_token is not None and call.first_token < call.seconds)
-    compare("lengths of vectors", want.vectors, call.vectors)
-    compare("tool call", want.tool, call.tool[0] if call.tool else None)
-    found += [f"expected {part!r} in {(call.error_text or call.text)!r}" for part in want.says if part not in (call.error_text or call.text)]
-    if facts is None or not is_whole(got.spans, want.attempts):
-        return [*found, "the trace is incomplete"]
-    compare("target in the trace", want.target, facts.target)
-    if not want.error:
-        compare("losses", want.losses, facts.losses)
-        compare("losses in the header", want.losses, call.losses)
-        if facts.cost is None or facts.tokens is None:
-            found.append("the trace has no tokens or no cost")
-    return found

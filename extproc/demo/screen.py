@@ -9,6 +9,7 @@ import errno
 import os
 import sys
 import textwrap
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -25,12 +26,14 @@ from extproc.telemetry.tree import SpanView, render_tree
 
 if TYPE_CHECKING:  # the SDKs take a second to import, and the screen has something to show before
     from extproc.demo.applications import Call
-    from extproc.demo.scenes import Scene, Seen
+    from extproc.demo.scene import Scene, Seen
 
 _INDENT = "   "
 _WIDEST = 100
 _NARROW = 80
-_LABELS = {"app": "app  ", "model": "model "}
+_LABELS = {"app": "app   ", "model": "model ", "file": "file  ", "ops": "ops   ", "sim": "sim   "}
+_COLOURS = {"app": "blue", "model": "green", "file": "dim", "ops": "magenta", "sim": "yellow"}
+_BAR = "█"
 _GONE_ON = "  "
 """What separates the parts of a line of a tree: where it may be broken."""
 
@@ -135,7 +138,8 @@ class Screen:
 
     # a scene
 
-    def scene(self, number: int, scene: Scene) -> None:
+    def scene(self, number: int, scene: Scene, excerpt: Sequence[str] = ()) -> None:
+        """Its title and its story, and the lines of the registry that it is about."""
         if self._quiet:
             return
         self._still()
@@ -146,6 +150,7 @@ class Screen:
         self._console.print(line, soft_wrap=True)
         self.line(scene.story, "dim")
         self.line()
+        self._labelled("file", excerpt, "dim")
 
     def asked(self, sdk: str, model: str, text: str, *, stream: bool = False) -> None:  # noqa: ARG002 - the heading names the SDK
         self._said("app", text, f"  (model {model}{', stream' if stream else ''})" if model else "")
@@ -179,14 +184,49 @@ class Screen:
         if self._quiet:
             return
         self._still()
-        label = _LABELS[who].ljust(6)
+        label, colour = _LABELS[who], _COLOURS[who]
         body = textwrap.wrap(printable(text + more), self._width - len(_INDENT) - len(label) - 1, break_on_hyphens=False)
         for i, part in enumerate(body):
-            line = Text(_INDENT).append(label if not i else " " * len(label), "green" if who == "model" else "blue")
+            line = Text(_INDENT).append(label if not i else " " * len(label), colour)
             shown = Text(part)
             if more and i == len(body) - 1 and part.endswith(more.strip()):
                 shown.stylize("dim", len(part) - len(more.strip()))
             self._console.print(line.append_text(shown), soft_wrap=True)
+
+    def _labelled(self, who: str, lines: Sequence[str], style: str) -> None:
+        """Lines as they are, unless they are too long, with the label at the first of them."""
+        label, room = _LABELS[who], self._width - len(_INDENT) - 7
+        for i, piece in enumerate(piece for line in lines for piece in _folded(printable(line), room)):
+            self._console.print(Text(_INDENT).append(" " * len(label) if i else label, _COLOURS[who]).append(piece, style), soft_wrap=True)
+
+    def commanded(self, command: str, said: str) -> None:
+        """What an operator typed, and what he got."""
+        if self._quiet:
+            return
+        self._still()
+        self._labelled("ops", [f"$ {command}"], "")
+        for line in said.splitlines():
+            self.line(line, "dim", indent=_INDENT + " " * len(_LABELS["ops"]), hanging="  ")
+
+    def noted(self, text: str) -> None:
+        """Something about the simulated providers."""
+        self._said("sim", text)
+
+    def split(self, phases: Mapping[str, Sequence[Call]]) -> None:
+        """Who served how many requests: a row for each target, a column with a bar for each phase."""
+        if self._quiet:
+            return
+        self._still()
+        counts = {phase: Counter(call.target or "nobody" for call in calls) for phase, calls in phases.items()}
+        names = sorted(set().union(*counts.values()))
+        first = max(map(len, names)) + 2
+        most = max(max(c.values(), default=1) for c in counts.values())
+        each = (self._width - len(_INDENT) - 1 - first) // len(counts)
+        full = max(each - 6, 1)
+        self._row((("", first), *((phase, each) for phase in counts)), "dim")
+        for name in names:
+            bars = [(f"{_BAR * max(round(c[name] / most * full), bool(c[name]))} {c[name]}".lstrip(), each) for c in counts.values()]
+            self._row(((name, first), *bars), "")
 
     def answered(self, call: Call, facts: Facts | None) -> None:
         """The answer, unless its pieces have been shown, and what is known about it."""
@@ -202,7 +242,9 @@ class Screen:
         elif call.first_token is None:
             self._said("model", call.text)
         self._still()
-        parts = ["✗ served by nobody" if call.error else f"✓ served by {call.target}", _counted(call.attempts, "attempt")]
+        parts = ["✗ served by nobody" if call.error else f"✓ served by {call.target}", *_reasons(facts), _counted(call.attempts, "attempt")]
+        if call.retry_after is not None:
+            parts.append(f"retry after {call.retry_after:g} s")
         if call.first_token is not None:
             parts.append(f"first token {duration(call.first_token)}")
         parts.append(f"total {duration(call.seconds)}")
@@ -234,7 +276,7 @@ class Screen:
 
     def _row(self, cells: Sequence[tuple[str, int]], style: str) -> None:
         text = "".join(printable(cell).ljust(width) for cell, width in cells)
-        self._console.print(Text(_INDENT + text, style), soft_wrap=True)
+        self._console.print(Text(_INDENT + text.rstrip(), style), soft_wrap=True)
 
     def tree(self, spans: Sequence[SpanView]) -> None:
         """A trace; lines that are too long go on below, inside the tree."""
@@ -286,13 +328,22 @@ class Screen:
         self.tree(spans)
 
 
+def _reasons(facts: Facts | None) -> list[str]:
+    """How a target was chosen, where it was not simply the first that the file lists."""
+    if facts is None:
+        return []
+    said = (("rule", facts.rule), ("ranked by", facts.rank_by if facts.rank_by != "order" else ""), ("instead of", facts.limited and facts.model))
+    return [f"{word} {what}" for word, what in said if what]
+
+
 def _cells(seen: Sequence[Seen]) -> list[str]:
     if not seen:
         return ["–"] * 5
     last = seen[-1].call
+    served = {s.call.target for s in seen if not s.call.error}
     costs = [s.facts.cost for s in seen if s.facts is not None and s.facts.cost is not None]
     return [
-        _counted(len({s.call.target for s in seen}), "target") if len({s.call.path for s in seen}) > 1 else "nobody" if last.error else last.target,
+        _counted(len(served), "target") if len(served) > 1 else "nobody" if last.error else last.target,
         str(last.attempts),
         duration(last.first_token) if last.first_token is not None else "–",
         duration(sum(s.call.seconds for s in seen)),
@@ -313,6 +364,12 @@ def _fitted(line: Text, width: int) -> list[Text]:
         line = Text(below) + Text("").append_text(line[at:]) if line.plain[at : at + 2] != _GONE_ON else Text(below) + line[at + 2 :]
         drawing = len(below)
     return [*pieces, line]
+
+
+def _folded(line: str, width: int) -> list[str]:
+    """`line` in pieces of at most `width`, each but the first below its beginning."""
+    indent = " " * (len(line) - len(line.lstrip()))
+    return textwrap.wrap(line, width, subsequent_indent=indent + "  ", break_on_hyphens=False, break_long_words=False) or [""]
 
 
 def _short(text: str, width: int) -> str:

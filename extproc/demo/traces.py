@@ -59,7 +59,8 @@ class Traces:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the chat span says. `cost` in US dollars, `seconds` the server's whole time, `first_token` in seconds; None is unknown."""
+    """What the chat span says. `cost` in US dollars, None if unknown; `seconds` is the server's whole time. `rule`, `rank_by`: how the target was
+    chosen. `limited`: the limit that sent the request to another model."""
 
     model: str = ""
     target: str = ""
@@ -69,6 +70,9 @@ class Facts:
     losses: tuple[str, ...] = ()
     seconds: float = 0.0
     error: str | None = None
+    rule: str = ""
+    rank_by: str = ""
+    limited: str = ""
 
 
 def facts_of(spans: list[SpanView]) -> Facts | None:
@@ -87,6 +91,9 @@ def facts_of(spans: list[SpanView]) -> Facts | None:
         losses=tuple(get(semconv.LLM_LOSSES, ())),
         seconds=(chat.end_ns - chat.start_ns) / 1e9,
         error=get(semconv.ERROR_TYPE),
+        rule=str(get(semconv.LLM_RULE, "")),
+        rank_by=str(get(semconv.LLM_RANK_BY, "")),
+        limited=str(get(semconv.LLM_LIMITED, "")),
     )
 
 

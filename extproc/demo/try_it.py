@@ -11,10 +11,12 @@ Part = tuple[str, str]
 """(heading, commands)."""
 
 
-def parts(url: str, python: str, failing: str, environ: Mapping[str, str]) -> list[Part]:
-    """`url` of Envoy, the `python` that has the SDKs, the URL `failing` of the simulator behind the first provider of the model "chat"."""
+def parts(url: str, python: str, extproc: str, run_dir: str, failing: str, environ: Mapping[str, str]) -> list[Part]:
+    """`url` of Envoy, the `python` that has the SDKs, how `extproc` is called and the `run_dir` of the server, the URL `failing` of the simulator
+    behind the first provider of the model "chat"."""
     port = url.rpartition(":")[2]
     python = shlex.quote(python)
+    where = f"--run-dir {shlex.quote(run_dir)}"
     direct = "export no_proxy=127.0.0.1,localhost\n" if any(environ.get(name) for name in _PROXIES) else ""
     return [
         (
@@ -58,6 +60,18 @@ curl {url}/api/chat \\
 curl {failing}/_sim/fault \\
   -d '{{"kind": "status", "status": 503, "times": null}}'
 curl {failing}/_sim/fault -X DELETE""",
+        ),
+        (
+            "See what it decides and measures, live (Ctrl-C ends that)",
+            f"{extproc} top {where}",
+        ),
+        (
+            "See how it routes, let Gemini answer first, take that back",
+            f"""\
+{extproc} routes {where}
+{extproc} routes set chat 'targets=[gemini, openai]' \\
+  {where}
+{extproc} routes drop {where}""",
         ),
         (
             f"Have a name for it: http://llm.internal:{port}",

@@ -39,7 +39,7 @@ def test_no_setting_of_the_users_diverts_the_spans(name: str | None) -> None:
         "OTEL_TRACES_EXPORTER": "otlp",
         "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4000",
         "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
-        "OTEL_BSP_SCHEDULE_DELAY": "100",
+        "OTEL_BSP_SCHEDULE_DELAY": "20",
         "OTEL_SERVICE_NAME": "mine",
     }
     assert made["PATH"] == "/bin"

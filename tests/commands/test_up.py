@@ -1,8 +1,10 @@
 """`extproc up` as a process: serves, prints traces, stops drained, and refuses what cannot work."""
 
 import asyncio
+import re
 import signal
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 from extproc.__main__ import main
 from extproc.commands.ports import a_free_one
 from extproc.simulator.server import Simulator
-from tests.commands.processes import environment, extproc, running_in
+from tests.commands.processes import PATIENCE, environment, extproc, running_in
 from tests.envoy_process import envoy_binary, short_directory
 
 REGISTRY = """\
@@ -67,6 +69,11 @@ def test_it_serves_and_stops_drained(place: Path, provider: Simulator) -> None:
         assert answer.json()["choices"][0]["message"]["content"] == "sim (gpt-4o) heard: Hello"
         assert answer.headers["x-llm-target"] == "gpt"
         up.until('"type":"request","outcome":"ok"')
+        look = re.search(r"^extproc: look into it with: (.* top --run-dir \S+) \(", up.text, re.MULTILINE)
+        assert look is not None
+        seen = subprocess.run(look[1], shell=True, capture_output=True, text=True, timeout=PATIENCE, env=environment(), check=False)
+        assert (seen.returncode, seen.stderr) == (0, "")
+        assert re.search(r"^gpt +ok ", seen.stdout, re.MULTILINE)
         assert main(["up", "--registry", str(place / "registry.yaml"), "--listen", f"127.0.0.1:{port}"]) == 1
         up.signal(signal.SIGTERM)
         assert up.end() == 0
