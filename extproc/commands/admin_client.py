@@ -46,26 +46,26 @@ class Answer:
 
 def add_admin(parser: argparse.ArgumentParser, *, again: bool = False) -> None:
     """--admin, --run-dir, --token-file. `again`: on an action's parser too, so that they may stand before the action or behind it."""
-    group = parser.add_argument_group("the running server")
-    group.add_argument(
-        "--admin",
-        metavar="SOCKET|URL",
-        default=argparse.SUPPRESS if again else os.environ.get(ENVIRONMENT),
-        help=f"its admin API: a Unix socket, or http://127.0.0.1:PORT (default: ${ENVIRONMENT}, else {SOCKET} in --run-dir)",
-    )
+    group = parser.add_argument_group("which server", "one of --run-dir and --admin; where both are given, --run-dir counts")
     group.add_argument(
         "--run-dir",
         type=Path,
         metavar="DIR",
         default=argparse.SUPPRESS if again else None,
-        help="the --run-dir that the server was started with",
+        help="the server's --run-dir: `extproc up` and `extproc demo` print it",
+    )
+    group.add_argument(
+        "--admin",
+        metavar="SOCKET|URL",
+        default=argparse.SUPPRESS if again else os.environ.get(ENVIRONMENT),
+        help=f"the server's admin API: a Unix socket ({SOCKET} in its --run-dir) or http://127.0.0.1:PORT (default: ${ENVIRONMENT})",
     )
     group.add_argument(
         "--token-file",
         type=Path,
         metavar="FILE",
         default=argparse.SUPPRESS if again else os.environ.get(TOKEN_FILE),
-        help=f"the bearer token, for a URL (default: ${TOKEN_FILE})",
+        help=f"with a URL: the file that holds the server's admin token (default: ${TOKEN_FILE})",
     )
 
 

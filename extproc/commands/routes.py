@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import yaml
 
@@ -14,49 +16,82 @@ from extproc.commands.admin_client import AdminClient, Answer, RefusedError, add
 from extproc.commands.arguments import UsageError
 from extproc.commands.columns import columns
 
-_ACTIONS = "list, show, set, replace, remove, candidates, diff, history, rollback, drop, resume, status"
+DRY_RUN = "check it and say what would change, without changing it"
+Actions: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+_ABOUT = (
+    "The models that applications ask for, and how the running server routes them. A change is in force for the next request. It is checked as the "
+    "registry file is, and stands over that file, which stays as it is, until it is rolled back or dropped, or its time is over."
+)
+_EXAMPLES = """\
+examples:
+  extproc routes --run-dir DIR
+  extproc routes set chat rank_by=cost explore=0.05 --run-dir DIR
+  extproc routes set chat 'targets=[gpt-4o, sonnet]' --expires 2h --run-dir DIR
+  extproc routes history --run-dir DIR
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    # the examples keep their lines, so the rest is broken here
+    parser.description = textwrap.fill(_ABOUT, min(shutil.get_terminal_size().columns - 2, 100))
+    parser.epilog, parser.formatter_class = _EXAMPLES, argparse.RawDescriptionHelpFormatter
     add_admin(parser)
     parser.add_argument("--json", action="store_true", help="print the server's answer as JSON")
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions", description="default: list")
-    actions.add_parser("list", help="every model: how it ranks, its targets, its rules")
-    _named(actions.add_parser("show", help="one model as the registry file would say it"))
-    set_ = _named(actions.add_parser("set", help="change members of a model: extproc routes set chat rank_by=cost explore=0.05"))
-    set_.add_argument("members", nargs="+", metavar="KEY=YAML", help="a member and its value in YAML; KEY= alone removes it; a.b=… goes deeper")
-    replace = _named(actions.add_parser("replace", help="add a model, or replace it whole"))
-    replace.add_argument("file", metavar="FILE", help="YAML or JSON; - for standard input")
-    remove = _named(actions.add_parser("remove", help="remove a model"))
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions", description="without one: list")
+    add_action(actions, "list", "every model, with its policy, its targets and its rules")
+    _of_model(actions, "show", "one model, as the registry file would say it")
+    _of_model(actions, "candidates", "who would be asked for a model now, in which order, and who would not and why")
+    set_ = _of_model(actions, "set", "change a model: extproc routes set chat rank_by=cost explore=0.05")
+    add_members(set_)
+    replace = _of_model(actions, "replace", "add a model, or replace it whole")
+    replace.add_argument("file", metavar="FILE", help="what stands below the model's name in a registry, as YAML or JSON; - reads standard input")
+    remove = _of_model(actions, "remove", "remove a model")
     for changing in (set_, replace, remove):
         add_changing(changing)
-    _named(actions.add_parser("candidates", help="who would be asked for a model now, and who would not and why"))
-    actions.add_parser("diff", help="the registry file against what is in force")
-    history = actions.add_parser("history", help="who changed what and when, the newest first")
-    history.add_argument("--limit", type=int, default=20, metavar="N", help="how many (default: 20)")
-    rollback = actions.add_parser("rollback", help="all changes as they were before one of the history")
-    rollback.add_argument("id", metavar="ID", help="the change, as `history` names it")
-    rollback.add_argument("--after", action="store_true", help="as they were directly after it")
-    drop = actions.add_parser("drop", help="drop one change, or all of them: the file alone serves")
-    drop.add_argument("id", metavar="ID", nargs="?", help="the change; none for all")
-    resume = actions.add_parser("resume", help="a suspended overlay counts again, over the file as it is now")
+    add_action(actions, "diff", "what is in force against what the registry file says")
+    history = add_action(actions, "history", "who changed what and when, the newest first")
+    history.add_argument("--limit", type=int, default=20, metavar="N", help="how many changes (default: 20)")
+    rollback = add_action(actions, "rollback", "go back to what was in force before a change: that one and all later ones are undone")
+    rollback.add_argument("id", metavar="ID", help="the change, as `extproc routes history` names it")
+    rollback.add_argument("--after", action="store_true", help="go back to what was in force directly after it: only later changes are undone")
+    drop = add_action(actions, "drop", "drop one change and keep the others; without ID drop all, so that the file alone counts")
+    drop.add_argument("id", metavar="ID", nargs="?", help="the change, as `extproc routes history` names it (default: all)")
+    resume = add_action(actions, "resume", "use changes again that are suspended because the registry file was edited where they had changed it")
     for changing in (rollback, drop, resume):
-        changing.add_argument("--dry-run", action="store_true", help="only say what would happen")
-    actions.add_parser("status", help="which registry is in force, since when, and what was refused")
-    for action in actions.choices.values():
-        add_admin(action, again=True)
-        action.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print the server's answer as JSON")
+        changing.add_argument("--dry-run", action="store_true", help=DRY_RUN)
+    add_action(actions, "status", "which registry is in force and since when, whether changes are suspended, what was refused, who is left out")
 
 
-def _named(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    parser.add_argument("name", metavar="MODEL", help="the model's name in the registry")
-    return parser
+def add_action(actions: Actions, name: str, says: str) -> argparse.ArgumentParser:
+    """One action, with the arguments that all have."""
+    action: argparse.ArgumentParser = actions.add_parser(name, help=says, description=f"{says[0].upper()}{says[1:]}.")
+    add_admin(action, again=True)
+    action.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print the server's answer as JSON")
+    return action
+
+
+def _of_model(actions: Actions, name: str, says: str) -> argparse.ArgumentParser:
+    action = add_action(actions, name, says)
+    action.add_argument("name", metavar="MODEL", help="the model's name in the registry, not one of its aliases")
+    return action
+
+
+def add_members(parser: argparse.ArgumentParser) -> None:
+    """KEY=YAML."""
+    parser.add_argument(
+        "members",
+        nargs="+",
+        metavar="KEY=YAML",
+        help="a key of the registry and its new value, in quotes where the shell would read it; a.b=VALUE sets the key b inside a; "
+        "KEY= with nothing behind it removes the key",
+    )
 
 
 def add_changing(parser: argparse.ArgumentParser) -> None:
     """--dry-run and --expires."""
-    parser.add_argument("--dry-run", action="store_true", help="only say what would happen")
-    parser.add_argument("--expires", metavar="DURATION", help="take the change back after this time, for example 2h")
+    parser.add_argument("--dry-run", action="store_true", help=DRY_RUN)
+    parser.add_argument("--expires", metavar="DURATION", help="take the change back by itself after this time, for example 30m or 2h")
 
 
 def merge_patch(members: Sequence[str]) -> dict[str, Any]:
@@ -97,10 +132,13 @@ def changed_text(said: Mapping[str, Any]) -> str:
     if not said.get("difference"):
         return "nothing to change"
     if said.get("dry_run"):
-        head = "would change (nothing has been changed):"
+        lines = ["would change (nothing has been changed):"]
     else:
-        head = f"changed, in force for the next request; reaches {said.get('reaches')}; id {said.get('id')}"
-    lines = [head, *difference_lines(said["difference"])]
+        lines = [
+            f"changed, in force for the next request; reaches {said.get('reaches')}",
+            f"to take it back: extproc routes rollback {said.get('id')}",
+        ]
+    lines += difference_lines(said["difference"])
     if said.get("waiting_for_workers"):
         lines.append(f"not yet used by worker {', '.join(str(w) for w in said['waiting_for_workers'])}")
     if said.get("not_shared"):

@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import argparse
+import shutil
+import sys
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
 from extproc.commands.admin_client import AdminClient, add_admin, client_of
-from extproc.commands.columns import columns, duration, number, share, usd
+from extproc.commands.columns import columns, duration, fitting, number, share, usd
 
 HEADER = ("TARGET", "STATE", "REQUESTS", "FLIGHT", "FAILED", "FIRST p50", "p95", "TOTAL p50", "p95", "PER TOKEN", "CACHED", "TOKENS", "USD")
 SAID = {"limited": "rate limited", "spent": "limit spent", "asked": "told to wait", "key_refused": "key refused", "inactive": "not in Envoy"}
 """The reasons of the API in words; those that are not here are words already."""
-EXPLAINED = """\
-REQUESTS and FAILED are decayed: half is forgotten in some minutes. FIRST is the time to the first token of streams, TOTAL that of the whole answer.
-CACHED is the part of the prompt that came from the provider's cache; TOKENS and USD are those of one answer. STATE: why a target is left out, and for
-how long."""
+LEAST = ("CACHED", "TOKENS", "PER TOKEN", "p95", "USD", "FIRST p50", "FLIGHT")
+"""What a narrow terminal can do without."""
+EXPLAINED = (
+    "STATE is ok, or why a target gets no requests and for how long. REQUESTS and FAILED are of the last minutes: older ones count less and less. "
+    "FLIGHT is how many are under way now. FIRST is the time to the first token of a stream, TOTAL to the end of an answer; p50 is the median, 95 of "
+    "100 are below p95. PER TOKEN is the time of each further token of a stream. CACHED is the part of prompts that came from the provider's cache. "
+    "TOKENS and USD are those of one answer."
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = "What the running server has measured of its targets, a row for each, and which of them get no requests at the moment."
+    parser.epilog = EXPLAINED
     add_admin(parser)
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table: more numbers, for programs")
 
 
 def read(client: AdminClient) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -79,6 +88,8 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(orjson.dumps(statistics, option=orjson.OPT_INDENT_2).decode())
         return 0
-    print("\n".join(columns(HEADER, rows_of(statistics, status), left=2)))
-    print(f"\n{EXPLAINED}")
+    rows = rows_of(statistics, status)
+    width = shutil.get_terminal_size((100, 40)).columns
+    print("\n".join(fitting(HEADER, rows, width, LEAST, left=2) if sys.stdout.isatty() else columns(HEADER, rows, left=2)))
+    print(f"\n{textwrap.fill(EXPLAINED, min(width, 100))}")
     return 0

@@ -8,24 +8,29 @@ from typing import Any
 
 from extproc.commands.admin_client import AdminClient, add_admin, asked, segment
 from extproc.commands.columns import columns
-from extproc.commands.routes import add_changing, changed_text, merge_patch
+from extproc.commands.routes import add_action, add_changing, add_members, changed_text, merge_patch
 from extproc.commands.stats import state_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "The targets of the running server: one model at one provider each. Lists them with their state, takes one out of service and back, changes "
+        "one. `extproc routes history`, `rollback` and `drop` hold for these changes, too."
+    )
     add_admin(parser)
     parser.add_argument("--json", action="store_true", help="print the server's answer as JSON")
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions", description="default: list")
-    actions.add_parser("list", help="every target with its provider, its model and its state")
-    for verb, what in (("drain", "no new requests; those under way end"), ("enable", "new requests again"), ("set", "change members of a target")):
-        one = actions.add_parser(verb, help=what)
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions", description="without one: list")
+    add_action(actions, "list", "every target with its provider, its model and its state: ok, or why it gets no requests and for how long")
+    for verb, says in (
+        ("drain", "take a target out of service: it gets no new requests, those under way end"),
+        ("enable", "give a drained target requests again"),
+        ("set", "change a target: extproc target set gpt-4o concurrency=50"),
+    ):
+        one = add_action(actions, verb, says)
         one.add_argument("name", metavar="TARGET", help="the target's name in the registry")
         if verb == "set":
-            one.add_argument("members", nargs="+", metavar="KEY=YAML", help="a member and its value in YAML; KEY= alone removes it")
+            add_members(one)
         add_changing(one)
-    for action in actions.choices.values():
-        add_admin(action, again=True)
-        action.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print the server's answer as JSON")
 
 
 def _list(targets: Mapping[str, Any], status: Mapping[str, Any]) -> str:

@@ -13,28 +13,33 @@ from typing import Any
 
 from extproc.commands.admin_client import AdminClient, RefusedError, add_admin, client_of
 from extproc.commands.arguments import UsageError
-from extproc.commands.columns import columns
-from extproc.commands.stats import HEADER, read, rows_of
+from extproc.commands.columns import fitting
+from extproc.commands.stats import HEADER, LEAST, read, rows_of
 
 _SCREEN_ON, _SCREEN_OFF = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 _HOME, _CLEAR_LINE, _CLEAR_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 _BOLD, _RED, _YELLOW, _DIM, _PLAIN = "\x1b[1m", "\x1b[31m", "\x1b[33m", "\x1b[2m", "\x1b[0m"
 _ESCAPE = re.compile("\x1b\\[[0-9;?]*[A-Za-z]")
 _DECISIONS = ("AT", "MODEL", "RULE", "RANK BY", "CHAIN", "WHY", "OUTCOME")
+_LEAST = ("RANK BY", "WHY", "RULE")
 _WORST_FIRST = {"ok": 2, "drained": 1}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "The running server's targets, with those in trouble first, and its last decisions: which model was asked for, which rule held, who was to "
+        "be asked in which order, what came of it. Shown anew every second, until Ctrl-C. What the columns mean: extproc stats --help."
+    )
     add_admin(parser)
-    parser.add_argument("--interval", type=float, default=1.0, metavar="SECONDS", help="between two looks (default: 1)")
-    parser.add_argument("--once", action="store_true", help="print one screen and stop")
+    parser.add_argument("--interval", type=float, default=1.0, metavar="SECONDS", help="how often it looks again (default: every second)")
+    parser.add_argument("--once", action="store_true", help="print one screen and stop (default where the output is not a terminal)")
 
 
 def screen(statistics: Mapping[str, Any], status: Mapping[str, Any], decisions: Sequence[Mapping[str, Any]], width: int, height: int) -> list[str]:
     """The lines of one screen, cut to `width`; what is in trouble stands first."""
     rows = sorted(rows_of(statistics, status), key=lambda row: (_WORST_FIRST.get(row[1], 0), row[0]))
     lines = [f"{_BOLD}{_cut(_head(status), width)}{_PLAIN}", ""]
-    table = columns(HEADER, rows, left=2)
+    table = fitting(HEADER, rows, width, LEAST, left=2)
     room = max(height - len(lines) - 8, 3)
     lines.append(f"{_DIM}{_cut(table[0], width)}{_PLAIN}")
     lines += [_coloured(_cut(line, width), row[1]) for line, row in zip(table[1 : room + 1], rows, strict=False)]
@@ -43,7 +48,7 @@ def screen(statistics: Mapping[str, Any], status: Mapping[str, Any], decisions: 
     left = height - len(lines) - 2
     if left > 1 and decisions:
         shown = [_decision(d) for d in decisions[: left - 1]]
-        table = columns(_DECISIONS, shown, left=len(_DECISIONS))
+        table = fitting(_DECISIONS, shown, width, _LEAST, left=len(_DECISIONS))
         lines += ["", f"{_DIM}{_cut(table[0], width)}{_PLAIN}", *(_cut(line, width) for line in table[1:])]
     return lines[:height]
 

@@ -15,6 +15,7 @@ import pytest
 from extproc.__main__ import main
 from extproc.admin.listen import listening
 from extproc.commands.admin_client import ENVIRONMENT
+from extproc.commands.columns import columns, fitting
 from extproc.commands.routes import merge_patch
 from extproc.commands.top import screen
 from extproc.routing.health import Out
@@ -85,12 +86,14 @@ def test_a_change_is_shown_kept_and_taken_back(rig: ApiRig, capsys: pytest.Captu
     assert dry.splitlines()[0] == "would change (nothing has been changed):"
     assert "  + cost" in dry
     assert rig.live.registry.models["chat"].rank_by.policy == "order"
-    assert "reaches this process" in said(capsys, "routes", "set", "chat", "rank_by=cost", "timeouts.first_token=5s")
+    changed = said(capsys, "routes", "set", "chat", "rank_by=cost", "timeouts.first_token=5s").splitlines()
+    assert "reaches this process" in changed[0]
     model = rig.live.registry.models["chat"]
     assert (model.rank_by.policy, model.timeouts.first_token) == ("cost", 5.0)
     assert "models.chat.rank_by" in said(capsys, "routes", "diff")
     history = said(capsys, "routes", "history")
     id_ = history.split()[0]
+    assert changed[1] == f"to take it back: extproc routes rollback {id_}"
     assert "changed" in said(capsys, "routes", "rollback", id_)
     assert rig.live.registry.models["chat"].rank_by.policy == "order"
     assert said(capsys, "routes", "diff") == "the file alone serves\n"
@@ -154,6 +157,20 @@ def test_a_small_terminal_gets_a_screen_that_fits() -> None:
     lines = screen({"clusters": {}}, status, [{"at": 0, "asked": "chat", "chain": ["a"], "rank_by": "order"}] * 20, 60, 15)
     assert len(lines) <= 15
     assert any("more" in line for line in lines)
+
+
+def test_a_narrow_terminal_gets_the_columns_that_matter() -> None:
+    header = ("TARGET", "STATE", "CACHED", "p95", "TOTAL", "p95")
+    rows = [("gpt-4o", "ok", "-", "29ms", "1.2s", "2.4s"), ("sonnet", "drained", "-", "31ms", "1.3s", "2.5s")]
+    whole = fitting(header, rows, 80, ("p95", "TOTAL"))
+    assert whole == columns(header, rows)
+    assert [line.split() for line in fitting(header, rows, len(whole[0]) - 1, ("p95",))] == [
+        ["TARGET", "STATE", "p95", "TOTAL", "p95"],
+        ["gpt-4o", "ok", "29ms", "1.2s", "2.4s"],
+        ["sonnet", "drained", "31ms", "1.3s", "2.5s"],
+    ]
+    assert fitting(header, rows, 32, ("p95", "TOTAL"))[1].split() == ["gpt-4o", "ok", "29ms", "1.2s"], "of two the last goes first"
+    assert [line.split() for line in fitting(header, rows, 3, header)] == [["TARGET", "STATE"], ["gpt-4o", "ok"], ["sonnet", "drained"]]
 
 
 def test_members_are_a_merge_patch() -> None:

@@ -20,6 +20,9 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
     assert silent == []
     assert len(sub._actions) > 1
     assert sub.description.endswith(".")
+    for action in (choice for a in sub._actions if isinstance(a, argparse._SubParsersAction) for choice in a.choices.values()):
+        assert action.description.endswith(".")
+        assert [a.dest for a in action._actions if not a.help] == []
 
 
 def test_the_list_of_commands(capsys: pytest.CaptureFixture[str]) -> None:
