@@ -25,6 +25,7 @@ class Sharing:
         self._shared = shared
         self.reached: bool | None = None
         """Did the shared state answer last time? None: not asked yet."""
+        self._unreadable = ""
 
     @property
     def on(self) -> bool:
@@ -32,7 +33,10 @@ class Sharing:
         return self._live.registry.state is not None
 
     async def put(self, overlay: Overlay) -> tuple[Overlay, str]:
-        """The overlay with the version that it got, or marked as unshared, and why. Raises `Refused` where somebody else was faster."""
+        """The overlay with the version that it got, or marked as unshared, and why. Raises `Refused` where somebody else was faster, or another
+        version of this program has written what only that can read."""
+        if self._unreadable:
+            raise Refused(503, "not_shared", f"the overlay in the shared state cannot be read ({self._unreadable}); take it out of there, or update")
         try:
             return await self._put(overlay, overlay.version), ""
         except OSError as error:
@@ -59,6 +63,7 @@ class Sharing:
     async def _agree(self) -> None:
         theirs = await self._shared.get()
         self.reached = True
+        self._unreadable = ""
         live, ours = self._live, self._live.overlay
         version = theirs.version if theirs is not None else 0
         if theirs is None or (ours.unshared and version == ours.version):
@@ -69,7 +74,11 @@ class Sharing:
                 await live.keep(live.state, new, "shared")
                 live.use(new)
         elif version != ours.version:
-            arrived = replace(overlay_of(theirs.document), version=version, unshared=False, suspended=None)
+            try:
+                arrived = replace(overlay_of(theirs.document), version=version, unshared=False, suspended=None)
+            except ValueError as error:
+                self._unreadable = str(error)
+                raise
             if ours.unshared:
                 lost = [e.id for e in ours.entries if e not in arrived.entries]
                 log.error("changes that the shared state never saw are dropped: others came first; the history has them", extra={"changes": lost})

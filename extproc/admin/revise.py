@@ -76,7 +76,7 @@ class Reviser:
 
     def reaches(self, *, shared: bool = True) -> str:
         """Whom a change reaches."""
-        if shared and self.sharing is not None and self.sharing.on:
+        if shared and self.sharing is not None and self.sharing.on and self.sharing.reached is not False:
             return "every replica"
         return "this pod" if self.live.workers > 1 else "this process"
 

@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class SharedDocument(Protocol):
-    """`version` grows by one with every document that is put; the first has 1."""
+    """`version` grows by one with every document that is put; the first has any, so that after a loss of everything none comes again."""
 
     @property
     def version(self) -> int: ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple
 
@@ -15,16 +16,18 @@ from extproc.registry.policy import State
 
 # One step for Redis: compare the version, then set both.
 _PUT = """
-local version = tonumber(redis.call('HGET', KEYS[1], 'version') or '0')
-if version ~= tonumber(ARGV[1]) then return 0 end
-redis.call('HSET', KEYS[1], 'version', version + 1, 'document', ARGV[2])
-return version + 1
+local version = redis.call('HGET', KEYS[1], 'version') or '0'
+if version ~= ARGV[1] then return 0 end
+local following = version == '0' and ARGV[3] or string.format('%.0f', version + 1)
+redis.call('HSET', KEYS[1], 'version', following, 'document', ARGV[2])
+return tonumber(following)
 """
 NAME = "overlay"
 
 
 class Shared(NamedTuple):
-    """`version` grows by one with every document that is put; the first has 1."""
+    """`version` grows by one with every document that is put. The first has a random one: a Redis that forgot everything must not come to a version
+    that somebody knows as another document's."""
 
     version: int
     document: bytes
@@ -48,8 +51,8 @@ class SharedOverlay:
 
     async def put(self, document: bytes, expected: int) -> int | None:
         """Replaces the document if its version is `expected` (0: there is none). Returns the new version, or None if it is another one."""
-        state = self._given()
-        version = await self._ask(state, lambda redis: redis.eval(_PUT, 1, key(state, NAME), str(expected), document))
+        state, first = self._given(), str(1 + secrets.randbits(40))
+        version = await self._ask(state, lambda redis: redis.eval(_PUT, 1, key(state, NAME), str(expected), document, first))
         return int(version) or None
 
     async def changed(self) -> None:

@@ -225,3 +225,41 @@ def test_what_is_no_overlay_is_left_alone(tmp_path: Path) -> None:
             assert one.current is before
 
     go(test())
+
+
+def test_what_cannot_be_read_in_the_shared_state_is_not_overwritten(tmp_path: Path) -> None:
+    """A newer version of this program may have written it. What is in force stays, and a change says why it is not made."""
+
+    async def test() -> None:
+        state = State()
+        one = replica(tmp_path, "one", state.end())
+        async with one.running():
+            await one.patch("models.chat", {"strict": True})
+            assert state.kept is not None
+            good = state.kept
+            state.kept = Document(good.version + 1, b'{"format": 2}')
+            state.ends[0].news.set()
+            assert one.sharing is not None
+            await eventually(lambda: one.sharing is not None and one.sharing.reached is False)
+            for change in (one.patch("models.chat", {"strict": None}), one.revise.drop(by())):
+                with pytest.raises(Refused, match="cannot be read") as refused:
+                    await change
+                assert refused.value.status == 503
+            assert one.current.models["chat"].strict
+            state.kept = Document(good.version + 2, good.document)
+            await eventually(lambda: one.live.overlay.version == good.version + 2)
+            await one.patch("models.chat", {"strict": None})
+
+    go(test())
+
+
+def test_a_change_does_not_claim_to_reach_whom_it_would_not(tmp_path: Path) -> None:
+    async def test() -> None:
+        state = State()
+        one = replica(tmp_path, "one", state.end())
+        assert one.revise.reaches() == "every replica"
+        state.ends[0].lost = True
+        await one.patch("models.chat", {"strict": True})
+        assert one.revise.reaches() == "this process"
+
+    go(test())

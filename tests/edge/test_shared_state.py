@@ -317,11 +317,26 @@ async def test_the_overlay_is_replaced_only_by_who_knows_it(redis: RedisServer) 
     a, b = pair(State(redis.url))
     overlay = a.shared.overlay
     assert await overlay.get() is None
-    assert await overlay.put(b"one", 0) == 1
+    first = await overlay.put(b"one", 0)
+    assert first is not None
     assert await overlay.put(b"other", 0) is None
-    assert await b.shared.overlay.get() == (1, b"one")
-    results = await asyncio.gather(*(replica.shared.overlay.put(b"x", 1) for replica in (a, b, a, b)))
-    assert sorted(results, key=str) == [2, None, None, None]
+    assert await b.shared.overlay.get() == (first, b"one")
+    results = await asyncio.gather(*(replica.shared.overlay.put(b"x", first) for replica in (a, b, a, b)))
+    assert sorted(results, key=str) == [first + 1, None, None, None]
+
+
+@on_a_loop
+async def test_a_redis_that_forgot_everything_does_not_come_to_a_version_again(redis: RedisServer) -> None:
+    """Else who was away takes another document for the one that it knows, and overwrites it."""
+    a, b = pair(State(redis.url))
+    known = await a.shared.overlay.put(b"one", 0)
+    redis.stop()
+    redis.start()
+    new = await b.shared.overlay.put(b"another", 0)
+    assert new != known
+    assert known is not None
+    assert await a.shared.overlay.put(b"two", known) is None
+    assert await a.shared.overlay.get() == (new, b"another")
 
 
 @on_a_loop
