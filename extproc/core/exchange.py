@@ -32,6 +32,8 @@ class Kind(Enum):
     TICK = "tick"
     CLOSED = "closed"
 
+    __hash__ = object.__hash__  # members are single, and that of Enum runs as Python code, for every event
+
 
 @dataclass(slots=True)
 class HeadersEvent:
@@ -144,6 +146,8 @@ class State(Enum):
     DONE = "done"
     """Everything is answered; only the end of the call is to come."""
     CLOSED = "closed"
+
+    __hash__ = object.__hash__
 
 
 class Row(NamedTuple):

@@ -147,6 +147,8 @@ class Target:
     """0 to 1, the registry's own word; for `score`."""
     drained: bool = False
     """Takes no new requests; those under way end."""
+    clusters: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    """Envoy cluster names, one per credential: the target's name, or `target@credential` where the provider has a pool."""
     carries: frozenset[str] = field(init=False, repr=False, compare=False)
     """Needs that it meets by a quirk of its provider, although its dialect's reference does not."""
     upstreams: tuple[Upstream, ...] = field(init=False, repr=False, compare=False)
@@ -168,6 +170,7 @@ class Target:
         for upstream in found:
             table.setdefault((upstream.operation, upstream.name), upstream)
             table.setdefault((upstream.operation, ""), upstream)
+        object.__setattr__(self, "clusters", tuple(f"{self.name}@{c.name}" if c.name else self.name for c in provider.credentials))
         object.__setattr__(self, "carries", frozenset(need for quirk, need in CARRIES.items() if quirk in provider.quirks))
         object.__setattr__(self, "upstreams", found)
         object.__setattr__(self, "_by_client", table)
@@ -176,11 +179,6 @@ class Target:
         """How a client of dialect `client` is served: in its own format where the target has it, else in the target's first one for `operation`."""
         table = self._by_client
         return table.get((operation, client)) or table.get((operation, ""))
-
-    @property
-    def clusters(self) -> tuple[str, ...]:
-        """Envoy cluster names, one per credential: the target's name, or `target@credential` where the provider has a pool."""
-        return tuple(f"{self.name}@{c.name}" if c.name else self.name for c in self.provider.credentials)
 
 
 def _query(template: str, api_version: str | None) -> str:

@@ -105,7 +105,7 @@ def stay(ranked: list[Ranked], model: Model, request: Request, world: World) -> 
         own = mine.candidate
         clusters = [warm.cluster, *(c for c in own.clusters if c != warm.cluster)]
         mine.candidate = Candidate(own.target, own.upstream, clusters, own.rank, own.weight)
-    mine.numbers["warm_tokens"] = warm.cached
+    mine.numbers = {**mine.numbers, "warm_tokens": warm.cached}
     return place
 
 

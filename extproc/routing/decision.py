@@ -24,6 +24,15 @@ COPY = "#copy"
 """Ends the name of a model that serves copies (`shadow`): no model of a file can have such a name."""
 
 
+class _Nothing(dict[str, Any]):
+    """An empty mapping, shared by everything that has none of its own: never changed. Decisions are kept, so each object of theirs costs."""
+
+    __hash__ = object.__hash__  # type: ignore[assignment] # defaults of dataclasses must have one
+
+
+_NONE: Mapping[str, Any] = _Nothing()
+
+
 class Random(Protocol):
     """The part of `random.Random` that routing draws from."""
 
@@ -77,7 +86,7 @@ class Ranked:
 
     candidate: Candidate
     score: float
-    numbers: dict[str, float] = field(default_factory=dict)
+    numbers: Mapping[str, float] = _NONE
 
 
 @dataclass(slots=True)
@@ -136,7 +145,7 @@ class Decision:
     observed: str = ""
     context: str = ""
     limited: str = ""
-    signals: Mapping[str, SignalValue] = field(default_factory=dict)
+    signals: Mapping[str, SignalValue] = _NONE
 
     def said(self) -> dict[str, Any]:
         """The trace as JSON, made only when somebody reads it."""

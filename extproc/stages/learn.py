@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from extproc.core import rate_limits
 from extproc.core.errors import ErrorKind, kind_of_status
 from extproc.core.operation import Operation
-from extproc.core.plan import AttemptNote
+from extproc.core.plan import AttemptNote, Plan
 from extproc.core.usage import Usage
 from extproc.core.verdict import Action
 from extproc.registry.types import Target
@@ -66,7 +66,8 @@ def departed(services: Services, here: UnderWay, cluster: str) -> None:
 def attempted(services: Services, here: UnderWay | None, note: AttemptNote, target: Target) -> None:
     """The attempt of `note` starts in this process; `here` is known if the request was routed here, too."""
     wall = services.wall()
-    services.limits.sent(target, note.cluster, here.estimated if here is not None else 0.0, wall)
+    if target.requests_per_minute is not None or target.tokens_per_minute is not None:
+        services.limits.sent(target, note.cluster, here.estimated if here is not None else 0.0, wall)
     if here is None:
         return
     for earlier in here.notes.values():
@@ -173,12 +174,14 @@ def settled(exchange: RequestExchange, *, certain: bool) -> None:
     for note in exchange.notes:
         last = note is exchange.notes[-1]
         outcome = _outcome(exchange, note, last=last, certain=certain)
-        if outcome is None or exchange.registry.cluster_target(note.cluster) is None:
+        target = exchange.registry.cluster_target(note.cluster)
+        if outcome is None or target is None:
             continue
         if last:
             _flowed(exchange, note, outcome)
-        sample = _sample(exchange, note, outcome, last=last)
-        _took(exchange, note, sample)
+        sample = _sample(exchange, plan, note, outcome, target, last=last)
+        if target.tokens_per_minute is not None:
+            _took(exchange, note, sample, target)
         if outcome == OK and exchange.client.operation in NO_WORK:
             continue
         services.statistics.record(sample, now)
@@ -234,9 +237,8 @@ def _flowed(exchange: RequestExchange, note: AttemptNote, outcome: str) -> None:
             health.failed(note.cluster, asked)
 
 
-def _sample(exchange: RequestExchange, note: AttemptNote, outcome: str, *, last: bool) -> Sample:
-    plan, record = exchange.plan, exchange.record
-    assert plan is not None
+def _sample(exchange: RequestExchange, plan: Plan, note: AttemptNote, outcome: str, target: Target, *, last: bool) -> Sample:
+    record, here = exchange.record, exchange.here
     passed = note.verdict == "pass"
     # what is held to its end has ended when it is let go, however slowly the client reads
     end = record.ended_ns / 1e9 if passed and last and not plan.complete else note.ended or record.ended_ns / 1e9
@@ -260,17 +262,10 @@ def _sample(exchange: RequestExchange, note: AttemptNote, outcome: str, *, last:
         each,
         usage,
         record.cost_usd if passed and last else None,
-        _estimated(exchange, note),
+        # what was estimated as others count says nothing of this target
+        here.estimated if here is not None and here.estimated and counts_as(target, plan.asked) == here.family else 0.0,
         note.retry_after,
     )
-
-
-def _estimated(exchange: RequestExchange, note: AttemptNote) -> float:
-    """The tokens of the prompt as the target of `note` counts them; 0 where they were estimated as others do."""
-    here, target = exchange.here, exchange.registry.cluster_target(note.cluster)
-    if here is None or not here.estimated or target is None or exchange.plan is None:
-        return 0.0
-    return here.estimated if counts_as(target, exchange.plan.asked) == here.family else 0.0
 
 
 def counts_as(target: Target, asked: str) -> str:
@@ -278,10 +273,9 @@ def counts_as(target: Target, asked: str) -> str:
     return family_of(target.model if target.model != "*" else asked)
 
 
-def _took(exchange: RequestExchange, note: AttemptNote, sample: Sample) -> None:
+def _took(exchange: RequestExchange, note: AttemptNote, sample: Sample, target: Target) -> None:
     """The target's own limits: what the attempt took in the end."""
-    target, here = exchange.registry.cluster_target(note.cluster), exchange.here
-    assert target is not None
+    here = exchange.here
     reserved = here.estimated if here is not None and note.n in here.notes else 0.0
     tokens = float(sample.usage.total) if sample.usage is not None else reserved if sample.outcome in (CLIENT_GONE, CUT, STALLED) else 0.0
     exchange.services.limits.took(target, note.cluster, reserved, tokens, note.started, exchange.services.wall())

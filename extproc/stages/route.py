@@ -202,7 +202,7 @@ class RouteExchange(ReplyStage):
                 # where a target serves whatever name it is asked for
                 ask = replace(ask, model=model.name)
         session = session_of(model, self._headers, who, signals) if shadowed is None else ""
-        requires = tuple([each.require for each in left if each.require])
+        requires = tuple([each.require for each in left if each.require]) if left else ()
         request = Request(self.client, ask.model, needs, size, signals, who, session, self._headers, requires)
         world = World(
             registry,
@@ -221,10 +221,11 @@ class RouteExchange(ReplyStage):
         decision.limited = limited
         record = self.record
         record.rule, record.rank_by, record.observed, record.limited = decision.rule, decision.policy, decision.observed, limited
-        record.routing = [word for word in ("explored", "stayed", "last_resort") if getattr(decision, word)]
+        if decision.explored or decision.stayed or decision.last_resort:
+            record.routing = [word for word in ("explored", "stayed", "last_resort") if getattr(decision, word)]
         decision.signals = signals.known
         services.decisions.append(Decided(decision, record, wall))
-        if any(each.strict for each in left) and not model.strict:
+        if left and not model.strict and any(each.strict for each in left):
             model = replace(model, strict=True)
         return model, ask, decision, session
 

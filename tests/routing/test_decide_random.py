@@ -368,11 +368,10 @@ def check_order(case: Case, model: Model, rule: Rule | None, found: Decision) ->
         return target
 
     served = [of(c).name for c in found.clusters]
-    firsts = list(dict.fromkeys(served))
+    # behind them, and behind their second keys, stands what is out
+    firsts = list(dict.fromkeys(served))[: len(found.ranked)]
     assert served[: len(firsts)] == firsts, "a second key stands before a first one"
-    # behind them stands what is out
-    assert firsts[: len(found.ranked)] == [r.candidate.target.name for r in found.ranked]
-    firsts = firsts[: len(found.ranked)]
+    assert firsts == [r.candidate.target.name for r in found.ranked]
     preferred = [name in rule.prefer for name in firsts] if rule is not None else [False] * len(firsts)
     assert preferred == sorted(preferred, reverse=True)
     rank_by = rule.rank_by if rule is not None and rule.rank_by is not None else model.rank_by
