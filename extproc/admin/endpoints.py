@@ -116,7 +116,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         refusals=_REFUSALS,
     ),
     Endpoint("GET", "/v1/diff", "the registry file against what is in force", revisions.diff, "Diff"),
-    Endpoint("GET", "/v1/history", "who changed what and when, the newest first", revisions.history, "History", (_LIMIT,)),
+    Endpoint("GET", "/v1/history", "who changed what and when, the newest first", revisions.history, "History", (_LIMIT,), refusals=(503,)),
     Endpoint(
         *(
             "POST",

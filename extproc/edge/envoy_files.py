@@ -36,11 +36,17 @@ class RenderedFiles:
 
     async def check(self, registry: Registry) -> str | None:
         """Why `write` would refuse it, or None."""
-        return await asyncio.to_thread(self._checked, registry)
+        try:
+            return await asyncio.to_thread(self._checked, registry)
+        except OSError as error:
+            return f"envoy's files cannot be written: {error.strerror or type(error).__name__}: {self._out}"
 
     async def write(self, registry: Registry) -> Written:
-        """Only what differs."""
-        return await asyncio.to_thread(self._written, registry)
+        """Only what differs. What the disk does not take is a refusal."""
+        try:
+            return await asyncio.to_thread(self._written, registry)
+        except OSError as error:
+            return Written(f"envoy's files cannot be written: {error.strerror or type(error).__name__}: {self._out}", changed=True)
 
     def _checked(self, registry: Registry) -> str | None:
         rendered = self._rendered(registry)

@@ -186,7 +186,9 @@ class Reloader:
     async def _back(self, changed: bool) -> None:
         """Envoy gets what it had."""
         if changed and self._files is not None:
-            await self._files.write(self._standing)
+            why = (await self._files.write(self._standing)).refusal
+            if why is not None:
+                log.error("envoy's files could not be put back", extra={"why": why})
 
     async def _refusal(self, before: Updates | None) -> str | None:
         """Has Envoy itself refused what was written? It keeps its old clusters then, which may have the same names."""

@@ -1,4 +1,5 @@
-"""Puts rendered files where Envoy watches: each by rename, so that it never reads half a file, and only those that changed.
+"""Puts rendered files where Envoy watches: each by rename, so that it never reads half a file, and only those that changed. All are on the disk
+before the first is renamed: one that is full leaves the old ones together.
 
 Secrets first (a cluster that names an SDS file that is not there stops Envoy from starting), then clusters, then routes, then the bootstrap, which is
 read at start only. Secrets that nobody names any more go last.
@@ -20,13 +21,19 @@ def write(files: dict[str, bytes], directory: Path) -> list[str]:
     secrets = directory / "sds"
     for folder in (directory, secrets):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    changed = []
-    for name in sorted(files, key=lambda name: (_LAST.index(name) if name in _LAST else -1, name)):
-        target = directory / name
-        if target.is_file() and target.read_bytes() == files[name]:
-            continue
-        _replace(target, files[name])
-        changed.append(name)
+    news: dict[str, Path] = {}
+    try:
+        for name in sorted(files, key=lambda name: (_LAST.index(name) if name in _LAST else -1, name)):
+            target = directory / name
+            if not target.is_file() or target.read_bytes() != files[name]:
+                news[name] = _beside(target, files[name])
+        for name, temporary in news.items():
+            temporary.replace(directory / name)
+    except BaseException:
+        for temporary in news.values():
+            temporary.unlink(missing_ok=True)
+        raise
+    changed = list(news)
     for stale in sorted(secrets.glob("*.yaml")):
         if f"sds/{stale.name}" not in files:
             stale.unlink()
@@ -34,14 +41,15 @@ def write(files: dict[str, bytes], directory: Path) -> list[str]:
     return changed
 
 
-def _replace(target: Path, content: bytes) -> None:
+def _beside(target: Path, content: bytes) -> Path:
+    """A file with this content that can be renamed to `target`."""
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).replace(target)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+    return Path(temporary)

@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
+from extproc.edge import envoy_files
 from extproc.edge.envoy_files import RenderedFiles
-from extproc.edge.reload import Written
+from extproc.edge.reload import Reloader, Written
 from extproc.envoyconfig.options import Options
+from extproc.stages.services import Snapshots
 from tests.edge.test_reload import A, B, C, parsed, yaml
 
 
@@ -65,5 +69,36 @@ def test_a_check_writes_nothing(tmp_path: Path) -> None:
         why = await unreadable.check(parsed(yaml(A)))
         assert why is not None
         assert (await unreadable.write(parsed(yaml(A)))).refusal == why
+
+    asyncio.run(test())
+
+
+def test_what_the_disk_does_not_take_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    async def test() -> None:
+        rendered = files(tmp_path)
+        await rendered.write(parsed(yaml(A)))
+        before = there(tmp_path)
+        with monkeypatch.context() as broken:
+            broken.setattr(envoy_files, "write", full)
+            refusal, changed = await rendered.write(parsed(yaml(A, B)))
+        assert refusal is not None
+        assert refusal.startswith("envoy's files cannot be written: No space left on device")
+        assert changed, "it is not known how far it came"
+        assert there(tmp_path) == before
+        # also where the old ones cannot be put back
+        registry, another = parsed(yaml(A)), parsed(yaml(A, B))
+
+        async def active() -> None:
+            return None
+
+        reloader = Reloader(Snapshots(registry), rendered, active, 5.0)
+        with monkeypatch.context() as broken:
+            broken.setattr(envoy_files, "write", full)
+            assert await reloader.take(another) == refusal
+        assert await reloader.take(another) is None
+        reloader.stop()
 
     asyncio.run(test())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -54,3 +55,22 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
     assert (tmp_path / "cds.yaml").read_bytes() == b"c"
     assert not list(tmp_path.glob("*.tmp"))
     assert not list(tmp_path.glob(".*"))
+
+
+def test_a_disk_that_is_full_leaves_the_old_files_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new key must not lie beside the cluster of the old endpoint."""
+    write(FILES, tmp_path)
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*.yaml")}
+    synced = os.fsync
+    left = [2]
+
+    def full(handle: int) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(28, "No space left on device")
+        synced(handle)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write({name: content + b" of another" for name, content in FILES.items()}, tmp_path)
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
