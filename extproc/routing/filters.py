@@ -87,8 +87,8 @@ class Allowed:
 
 @dataclass(slots=True)
 class Usable:
-    """What may be used now, with the reasons of what may not (a list that may be shared: never changed). `pools`: has a candidate more than one key?
-    `held` are candidates that only a passing trouble keeps out, for the last resort."""
+    """What may be used now, with the reasons of what may not. `pools`: has a candidate more than one key? `held` are candidates that only a
+    passing trouble keeps out, for the last resort."""
 
     candidates: list[Candidate]
     excluded: list[Excluded]
@@ -280,7 +280,7 @@ def usable(found: Allowed, request: Request, world: World) -> Usable:
     if request.size > found.tightest or (found.tiered and not _MEDIA.isdisjoint(request.needs)):
         candidates, excluded = _fitting(found, request, world)
     why = world.health.why
-    use = Usable([], excluded, [], pools=False)
+    use = Usable([], excluded.copy(), [], pools=False)
     take = use.candidates.append
     for candidate in candidates:
         if candidate.plain and why(candidate.clusters[0]) is None:
@@ -303,14 +303,14 @@ def _keys(candidate: Candidate, request: Request, world: World, use: Usable) -> 
         if out is None or out[0] in LAST_RESORTS:
             full = _full(target, cluster, request, world)
             if full is not None:
-                use.excluded = [*use.excluded, full]
+                use.excluded.append(full)
                 continue
         if out is None:
             free.append(cluster)
             continue
         if out[0] in LAST_RESORTS:
             held.append(cluster)
-        use.excluded = [*use.excluded, _out(cluster, *out)]
+        use.excluded.append(_out(cluster, *out))
     if free:
         use.candidates.append(Candidate(target, candidate.upstream, free, candidate.rank, candidate.weight))
         use.pools |= len(free) > 1
