@@ -20,7 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Starts simulated providers, a real Envoy and the server on this machine, and sends requests of the real OpenAI and Anthropic SDKs, and "
         "of all seven chat dialects, through them: answers, streams, tool calls across dialects, providers that fail while the next one answers, "
-        "what a translation loses. Then it stays up, for you to try. No keys and no network are needed."
+        "what a translation loses; and how rules, requirements, limits, measurements and an operator decide who answers. Then it stays up, for you "
+        "to try. No keys and no network are needed."
     )
     parser.add_argument("--once", action="store_true", help="end after the scenes: exit code 0 if all went as they should, else 1")
     parser.add_argument(

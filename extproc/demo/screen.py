@@ -144,7 +144,7 @@ class Screen:
             return
         self._still()
         left, right = f"── {number} ", f" {scene.sdk} ──"
-        line = Text(left, "dim").append(f" {scene.title} ", "bold")
+        line = Text.assemble((left, "dim"), (f" {scene.title} ", "bold"))
         line.append("─" * max(self._width - len(line) - len(right), 2), "dim").append(right, "dim")
         self._console.print()
         self._console.print(line, soft_wrap=True)
