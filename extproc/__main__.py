@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -56,7 +57,9 @@ def _run(argv: Sequence[str] | None) -> int:
     from extproc.telemetry.export import TelemetryConfigError
 
     try:
-        return int(importlib.import_module(COMMANDS[args.command][0]).run(args))
+        code = int(importlib.import_module(COMMANDS[args.command][0]).run(args))
+        sys.stdout.flush()
+        return code
     except UsageError as error:
         print(f"extproc {args.command}: {error}", file=sys.stderr)
         return 2
@@ -66,8 +69,13 @@ def _run(argv: Sequence[str] | None) -> int:
     except (EnvoyNotFoundError, TelemetryConfigError) as error:
         print(f"extproc {args.command}: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:
+        # who read the output has seen enough; Python would say so once more when it flushes at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except OSError as error:
-        print(f"extproc {args.command}: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"extproc {args.command}: {where}{error.strerror or error}", file=sys.stderr)
         return 1
 
 

@@ -15,6 +15,7 @@ import yaml
 from extproc.commands.admin_client import AdminClient, Answer, RefusedError, add_admin, asked, segment
 from extproc.commands.arguments import UsageError
 from extproc.commands.columns import columns
+from extproc.commands.stats import SAID
 
 DRY_RUN = "check it and say what would change, without changing it"
 Actions: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -198,7 +199,8 @@ def _status(said: Mapping[str, Any]) -> str:
     envoy = said.get("envoy") or {}
     lines.append(f"envoy      {'answers' if envoy.get('answers') else 'does not answer'}; ejected: {', '.join(envoy.get('ejected') or ()) or 'none'}")
     cooling = said.get("cooling") or {}
-    lines += [f"left out   {cluster}: {state['why']} ({state['seconds']:.0f} s)" for cluster, state in sorted(cooling.items())]
+    for cluster, state in sorted(cooling.items()):
+        lines.append(f"left out   {cluster}: {SAID.get(state['why'], state['why'])} ({state['seconds']:.0f} s)")
     return "\n".join(lines)
 
 

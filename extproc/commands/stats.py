@@ -17,7 +17,7 @@ from extproc.commands.columns import columns, duration, fitting, number, share, 
 HEADER = ("TARGET", "STATE", "REQUESTS", "FLIGHT", "FAILED", "FIRST p50", "p95", "TOTAL p50", "p95", "PER TOKEN", "CACHED", "TOKENS", "USD")
 SAID = {"limited": "rate limited", "spent": "limit spent", "asked": "told to wait", "key_refused": "key refused", "inactive": "not in Envoy"}
 """The reasons of the API in words; those that are not here are words already."""
-LEAST = ("CACHED", "TOKENS", "PER TOKEN", "p95", "USD", "FIRST p50", "FLIGHT")
+LEAST = ("CACHED", "TOKENS", "PER TOKEN", "p95", "USD", "FLIGHT", "FIRST p50")
 """What a narrow terminal can do without."""
 EXPLAINED = (
     "STATE is ok, or why a target gets no requests and for how long. REQUESTS and FAILED are of the last minutes: older ones count less and less. "

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -126,6 +129,17 @@ def test_a_target_is_drained_and_enabled(rig: ApiRig, capsys: pytest.CaptureFixt
     assert "nothing to change" in said(capsys, "target", "enable", "b")
     said(capsys, "target", "enable", "a")
     assert not rig.live.registry.targets["a"].drained
+
+
+def test_a_reader_that_leaves_is_no_error(rig: ApiRig) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "extproc", "routes"]
+    try:
+        done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, timeout=SERVED, check=False)
+    finally:
+        os.close(write)
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 def test_candidates_say_who_and_why(rig: ApiRig, capsys: pytest.CaptureFixture[str]) -> None:
