@@ -14,7 +14,7 @@ import yaml
 
 from extproc.commands.admin_client import AdminClient, Answer, RefusedError, add_admin, asked, segment
 from extproc.commands.arguments import UsageError
-from extproc.commands.columns import columns
+from extproc.commands.columns import columns, fitting
 from extproc.commands.stats import SAID
 
 DRY_RUN = "check it and say what would change, without changing it"
@@ -162,7 +162,10 @@ def _list(said: Mapping[str, Any]) -> str:
         ranked = rank_by if isinstance(rank_by, str) else ",".join(f"{k}:{v}" for k, v in rank_by.items())
         rules = ",".join(str(rule.get("name", "-")) for rule in model.get("rules", ()))
         rows.append((name, ranked, shown, rules or "-", ",".join(model.get("aliases", ())) or "-"))
-    return "\n".join(columns(("MODEL", "RANK BY", "TARGETS", "RULES", "ALIASES"), rows, left=5))
+    header = ("MODEL", "RANK BY", "TARGETS", "RULES", "ALIASES")
+    if not sys.stdout.isatty():
+        return "\n".join(columns(header, rows, left=5))
+    return "\n".join(fitting(header, rows, shutil.get_terminal_size().columns, ("ALIASES",), left=5))
 
 
 def _history(said: Mapping[str, Any]) -> str:
