@@ -8,8 +8,8 @@ best. Rewards are in [0, 1], 0 for a failure (`routing.reward`), and two beliefs
 What answers are worth is normal with a measured variance; a Beta distribution, which is for yes and no, would doubt several times more than the
 evidence allows. It is learned on three levels (the normal hierarchical model, Gelman et al., Bayesian Data Analysis, chapter 5): a model's cluster
 has an effect, a context (model, task, prompt size) another that is the same for every cluster, and together they are the prior of what this
-cluster earns in this context, which its own evidence there refines. So a target that gets slow is left in every context at once, and a context
-that is new, or was not seen for long, starts with what the others know. The probability of an answer is the cluster's, whatever the context.
+cluster earns in this context, which its own evidence there refines. So a context that is new, or was not seen for long, starts with what the others
+know. The probability of an answer is the cluster's whatever the context: a target that fails is left in all of them at once.
 
 Targets drift, so evidence fades (Garivier and Moulines 2011, discounted bandits; Raj and Kalyani 2017, discounted Thompson sampling). By time: it
 halves every `half_life` seconds, and what was not tried for a while becomes doubtful again. That is how a target that recovered is found, at
@@ -171,14 +171,15 @@ class Bandit:
                 evidence = arm[0] * exp2(rate * (now - arm[3])) / noise
                 precision += evidence
                 mean += (arm[1] - mean) * evidence / precision
-            if under_way:
-                precision += under_way[i] / noise
             weight, answered = FAILS_WEIGHT, 1.0 - FAILS
             known = answers.get(cluster)
             if known is not None:
                 n = known[0] * exp2(forgiving * (now - known[2]))
                 weight += n
                 answered += (known[1] - answered) * n / weight
+            if under_way:
+                precision += under_way[i] / noise
+                weight += under_way[i]
             # of a product of independent variables, to the first order; the second is the variance of a Beta distribution
             deviation = sqrt(answered * answered / precision + mean * mean * answered * (1.0 - answered) / (weight + 1.0))
             mean *= answered
@@ -237,15 +238,15 @@ class Bandit:
         """Take over what `dump` gave, aged by `elapsed`, the seconds between. Raises `ValueError` that names the place, and changes nothing then."""
         models: dict[str, _Model] = {}
         contexts: dict[str, _Context] = {}
-        now -= elapsed
+        now -= max(elapsed, 0.0)
         for name, raw in _mapping(dumped, "models").items():
             where = f"models.{name}"
             model = models[name] = _Model(now)
-            model.usual, model.weight, age = (_number(raw, key, where) for key in ("usual", "weight", "age"))
-            model.weight, model.at = max(model.weight, 0.0), now - max(age, 0.0)
-            model.arms = _loaded_arms(raw, now, where)
+            usual, weight, age = (_number(raw, key, where) for key in ("usual", "weight", "age"))
+            model.usual, model.weight, model.at = _between(-1.0, usual, 2.0), _between(0.0, weight, self._window), now - max(age, 0.0)
+            model.arms = self._arms(raw, now, where)
             model.answers = {
-                cluster: (max(n, 0.0), min(max(share, 0.0), 1.0), now - max(age, 0.0))
+                cluster: (_between(0.0, n, self._window), _between(0.0, share, 1.0), now - max(age, 0.0))
                 for cluster, (n, share, age) in _rows(_mapping(raw, "answers", where), 3, f"{where}.answers")
             }
         for name, raw in list(_mapping(dumped, "contexts").items())[-CONTEXTS:]:
@@ -255,11 +256,18 @@ class Bandit:
                 raise ValueError(f"{where}: no such model")
             parent.contexts += 1
             context = contexts[name] = _Context(parent, now)
-            context.shift, context.weight, age = (_number(raw, key, where) for key in ("shift", "weight", "age"))
-            context.weight, context.at = max(context.weight, 0.0), now - max(age, 0.0)
-            context.used = context.at
-            context.arms = _loaded_arms(raw, now, where)
+            shift, weight, age = (_number(raw, key, where) for key in ("shift", "weight", "age"))
+            context.shift, context.weight = _between(-1.0, shift, 1.0), _between(0.0, weight, self._window)
+            context.at = context.used = now - max(age, 0.0)
+            context.arms = self._arms(raw, now, where)
         self._models, self._contexts = {n: m for n, m in models.items() if m.contexts}, contexts
+
+    def _arms(self, raw: dict[str, Any], now: float, where: str) -> dict[str, _Arm]:
+        """Within what `learn` can have made, whatever stands in a file."""
+        return {
+            cluster: (_between(0.0, n, self._window), _between(-1.0, mean, 2.0), _between(0.0, variance, 1.0), now - max(age, 0.0))
+            for cluster, (n, mean, variance, age) in _rows(_mapping(raw, "arms", where), 4, f"{where}.arms")
+        }
 
     def _open(self, context: str, now: float) -> _Context:
         if len(self._contexts) >= CONTEXTS:
@@ -306,9 +314,8 @@ def _bound(by_cluster: dict[str, _Arm] | dict[str, _Answers], at: int) -> None:
         del by_cluster[min(by_cluster, key=lambda name: by_cluster[name][at])]
 
 
-def _loaded_arms(raw: dict[str, Any], now: float, where: str) -> dict[str, _Arm]:
-    rows = _rows(_mapping(raw, "arms", where), 4, f"{where}.arms")
-    return {cluster: (max(n, 0.0), mean, max(variance, 0.0), now - max(age, 0.0)) for cluster, (n, mean, variance, age) in rows}
+def _between(low: float, value: float, high: float) -> float:
+    return min(max(value, low), high)
 
 
 def _rows(raw: dict[str, Any], count: int, where: str) -> Iterator[tuple[str, list[float]]]:
