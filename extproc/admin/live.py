@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from extproc.admin.aside import aside
 from extproc.admin.files import Mark, Record, StateFiles
 from extproc.admin.overlay import Overlay, Suspension
 from extproc.admin.refusal import Refused
@@ -205,7 +206,7 @@ class LiveRegistry:
     async def again(self, overlay: Overlay, action: str, *, arrived: bool = False) -> None:
         """The same file with another overlay, or at another time; in turn. `arrived`: from another replica."""
         old = self.state
-        new = old._replace(resolved=await asyncio.to_thread(resolved, old.base, str(self.path), overlay, self.wall(), arrived=arrived))
+        new = old._replace(resolved=await aside(resolved, old.base, str(self.path), overlay, self.wall(), arrived=arrived))
 
         async def commit() -> None:
             if self.leads:
@@ -242,14 +243,14 @@ class LiveRegistry:
             self._refuse_file(seen)
             return
         try:
-            base = await asyncio.to_thread(read_base, raw, str(self.path))
+            base = await aside(read_base, raw, str(self.path))
         except RegistryError as error:
             self._refuse_file(str(error))
             return
         if base.digest == old.base.digest:
             self.last_error, self.from_last_good = None, False
             return
-        new = State(base, await asyncio.to_thread(resolved, base, str(self.path), self.overlay, self.wall()))
+        new = State(base, await aside(resolved, base, str(self.path), self.overlay, self.wall()))
         suspends = new.resolved.overlay.suspended is not None and self.overlay.suspended is None
 
         async def commit() -> None:

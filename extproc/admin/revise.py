@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from extproc.admin.agree import Sharing
+from extproc.admin.aside import aside
 from extproc.admin.files import OVERLAY_BYTES, Record
 from extproc.admin.live import OVERLAY_POLL, LiveRegistry, State
 from extproc.admin.overlay import MAX_ENTRIES, Entry, Overlay, Stamp, added, affirmed, checked
@@ -169,7 +170,7 @@ class Reviser:
                 return Done("", live.registry, live.tree, (), before, self.reaches(), by.dry)
             if len(overlay.entries) > MAX_ENTRIES:
                 raise _too_many()
-            registry, tree, found, later = await asyncio.to_thread(_built, old, str(live.path), overlay)
+            registry, tree, found, later = await aside(_built, old, str(live.path), overlay)
             by.guard((*found, *later))
             if by.dry:
                 why = await live.reloader.check(registry)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import gc
 import logging
+import sys
 from pathlib import Path
 
 import uvloop
@@ -15,6 +16,8 @@ from extproc.commands.arguments import UsageError, add_admin_api, add_envoy, add
 from extproc.envoyconfig.binary import EnvoyNotFoundError, find_envoy
 from extproc.envoyconfig.options import MIB
 
+_SWITCH = 0.001
+"""Seconds after which a thread that computes (a changed registry, a large body) gives way to the loop: a request waits for it some times."""
 _GC_THRESHOLD = (50_000, 20, 50)
 """Requests make few reference cycles but many objects; the default threshold would spend a tenth of the CPU looking for cycles."""
 
@@ -76,6 +79,7 @@ def run(args: argparse.Namespace) -> int:
     options = options_of(args)
     Path(options.socket).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     gc.set_threshold(*_GC_THRESHOLD)
+    sys.setswitchinterval(_SWITCH)
     try:
         uvloop.run(serve(options))
     except DoorError as error:

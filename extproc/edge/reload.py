@@ -99,6 +99,8 @@ class Reloader:
         self._count_updates = count_updates
         self._standing = snapshots.current
         """What Envoy's files hold: the registry in force, and what chains under way may still name."""
+        self._left_over = False
+        """Are there any of the latter?"""
         self._longest = 0.0
         self._turn = asyncio.Lock()
         self._removal: asyncio.Task[None] | None = None
@@ -113,18 +115,20 @@ class Reloader:
 
     async def check(self, new: Registry) -> str | None:
         """Why `take` would refuse it, as far as can be told without Envoy; or None. Changes nothing."""
-        return await self._files.check(merged(self._standing, new)) if self._files is not None else None
+        return await self._files.check(await asyncio.to_thread(merged, self._standing, new)) if self._files is not None else None
 
     async def take(self, new: Registry, commit: Commit | None = None, *, others: float = 0.0) -> str | None:
         """Use `new` from the next request on. Returns why not, or None; the old registry then keeps serving. `others`: seconds that other server
         processes get to know it before this one routes with it."""
         async with self._turn:
+            # of thousands of targets this takes a while
+            needed, there = await asyncio.to_thread(lambda: (clusters_of(new), clusters_of(self._snapshots.current)))
             # what is to be removed was left by older chains: a change that names the same clusters as before does not put it off
-            renewed = clusters_of(new) != clusters_of(self._snapshots.current) or self._removal is None or self._removal.done()
+            renewed = needed != there or self._removal is None or self._removal.done()
             if renewed and self._removal is not None:
                 self._removal.cancel()
             try:
-                return await self._take(new, commit, others)
+                return await self._take(new, commit, others, needed, there)
             finally:
                 if renewed:
                     self._retire()
@@ -134,14 +138,17 @@ class Reloader:
         if self._removal is not None:
             self._removal.cancel()
 
-    async def _take(self, new: Registry, commit: Commit | None, others: float) -> str | None:
+    async def _take(self, new: Registry, commit: Commit | None, others: float, needed: frozenset[str], there: frozenset[str]) -> str | None:
         old = self._snapshots.current
         if new.digest == old.digest:
             if commit is not None:
                 await commit()
             return None
-        together = merged(self._standing, new)
-        why, changed = await self._ready(together, clusters_of(new), clusters_of(old))
+        # attempts of older requests may meet the new clusters before the first new request does
+        self._snapshots.learn(new)
+        together = await asyncio.to_thread(merged, self._standing, new)
+        left_over = await asyncio.to_thread(clusters_of, together) != needed if needed != there else self._left_over
+        why, changed = await self._ready(together, needed, there)
         if why is not None:
             return why
         if commit is not None:
@@ -151,7 +158,7 @@ class Reloader:
                 await self._back(changed)
                 raise
         self._longest = max(self._longest, *(m.timeouts.deadline for m in old.models.values()))
-        self._standing = together
+        self._standing, self._left_over = together, left_over
         self._snapshots.learn(new)
         if others:
             await asyncio.sleep(others)
@@ -218,7 +225,7 @@ class Reloader:
 
     def _retire(self) -> None:
         """Take out what no new chain names, once no chain under way can name it either."""
-        if self._files is not None and clusters_of(self._standing) != clusters_of(self._snapshots.current):
+        if self._files is not None and self._left_over:
             self._removal = asyncio.create_task(self._remove_later(self._files, self._longest + self._settle))
         else:
             self._removal, self._longest = None, 0.0
@@ -234,5 +241,5 @@ class Reloader:
             if why is not None:
                 log.error("clusters that nobody names any more could not be removed", extra={"why": why})
                 return
-            self._standing, self._longest = current, 0.0
+            self._standing, self._longest, self._left_over = current, 0.0, False
             log.info("clusters that nobody names any more are removed")
