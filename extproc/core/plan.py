@@ -17,6 +17,8 @@ from extproc.core.errors import ApiError, ErrorKind
 
 NAMESPACE = "envoy.llm"
 ATTEMPTS_NAMESPACE = "envoy.llm.attempts"
+CLUSTER_NAMESPACE = "envoy.llm.provider"
+"""What Envoy says of the cluster that an attempt goes to: `target`, `provider`, `dialect` and `endpoint`, as they were when it was rendered."""
 USAGE_NAMESPACE = "envoy.llm.usage"
 """What an answer took, for other filters: see `stages.usage_metadata`."""
 

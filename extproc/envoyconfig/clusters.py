@@ -106,11 +106,17 @@ def _provider_cluster(name: str, target: Target, credential: Credential, options
     return merge_all(
         {"name": name},
         _address(name, provider.host, provider.port, sockets.proxy_address(proxy)),
-        {"metadata": {"filter_metadata": {filters.PROVIDER: {"target": target.name, "provider": provider.name, "dialect": provider.kind.dialect}}}},
+        {"metadata": {"filter_metadata": {filters.PROVIDER: _told(target)}}},
         {"per_connection_buffer_limit_bytes": options.buffer_bytes},
         base,
         {"typed_extension_protocol_options": {wire.HTTP_OPTIONS: {wire.TYPE: wire.HTTP_OPTIONS_TYPE, "http_filters": chain}}},
     )
+
+
+def _told(target: Target) -> dict[str, Any]:
+    """What an attempt learns of its cluster: a target of the same name may lie elsewhere when the registry has changed since its request came."""
+    provider = target.provider
+    return {"target": target.name, "provider": provider.name, "dialect": provider.kind.dialect, "endpoint": provider.endpoint}
 
 
 def _address(cluster: str, host: str, port: int, proxy: str | None = None) -> dict[str, Any]:

@@ -13,13 +13,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from extproc.core.authenticated import CERTIFICATE, JWT_NAMESPACE
-from extproc.core.plan import ATTEMPTS_NAMESPACE, NAMESPACE, USAGE_NAMESPACE
+from extproc.core.plan import ATTEMPTS_NAMESPACE, CLUSTER_NAMESPACE, NAMESPACE, USAGE_NAMESPACE
 from extproc.envoyconfig import headers, wire
 
 EXT_PROC_CLUSTER = "ext_proc"
 ROUTE_FILTER = "ext_proc.route"
 ATTEMPT_FILTER = "ext_proc.attempt"
-PROVIDER = "envoy.llm.provider"
+PROVIDER = CLUSTER_NAMESPACE
 """Cluster metadata: which target, provider and dialect a cluster is."""
 
 RESERVED_FILTERS = ("edge", "body_size_limit", ROUTE_FILTER, "envoy.filters.http.router")

@@ -102,6 +102,12 @@ class Provider:
     api_version: str | None = None
     """Of an Azure endpoint; None where it is undated (`v1`)."""
 
+    endpoint: str = field(init=False, repr=False, compare=False)
+    """Where it is, as scheme, host and port."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "endpoint", f"{self.scheme}://{self.host}:{self.port}")
+
     def token_file(self, credential: Credential) -> str:
         """The name of the file in which `extproc tokens` keeps the access token of `credential`: the provider's, or `provider@credential`."""
         return f"{self.name}@{credential.name}" if credential.name else self.name
@@ -250,7 +256,7 @@ class Passthrough:
     cluster: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Registry:
     """One loaded registry file. `digest` is the first 12 hex digits of the SHA-256 of its bytes; `path` is where it came from."""
 

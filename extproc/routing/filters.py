@@ -146,6 +146,15 @@ def check_passage(tenant: Tenant | None, target: Target, who: str) -> None:
         raise ApiError(ErrorKind.UNAVAILABLE, f"this path is passed on to {target.name}, which takes no requests now (drained)")
 
 
+def keeps_promises(target: Target, before: Target) -> bool:
+    """May what was to be sent to `before` be sent to `target`, by which another registry means the same name? Whatever was required of it is not
+    looked at again, so nothing may be looser."""
+    now, then = target.provider, before.provider
+    stays = not then.data_stays_in or bool(now.data_stays_in and now.data_stays_in <= then.data_stays_in)
+    same = now.name == then.name and now.kind.dialect == then.kind.dialect and target.model == before.model
+    return stays and then.data_policy <= now.data_policy and same and target.price == before.price and target.capabilities == before.capabilities
+
+
 def _whose(who: str) -> str:
     return f"tenant {who!r}" if who else "a request without a tenant"
 

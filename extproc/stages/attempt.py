@@ -30,10 +30,11 @@ from extproc.core.exchange import (
 from extproc.core.headers import foreign_headers
 from extproc.core.ir import JSON
 from extproc.core.operation import Operation
-from extproc.core.plan import ATTEMPTS_NAMESPACE, NAMESPACE, AttemptNote, Plan, clusters_of, groups
+from extproc.core.plan import ATTEMPTS_NAMESPACE, CLUSTER_NAMESPACE, NAMESPACE, AttemptNote, Plan, clusters_of, groups
 from extproc.core.verdict import Action as Verdicts
 from extproc.core.verdict import Verdict, about_request, decide
 from extproc.registry.types import Registry, Target, Upstream
+from extproc.routing.filters import keeps_promises
 from extproc.routing.health import Out
 from extproc.stages import answers, bodies, learn
 from extproc.stages.judge import Judge, Judgement, Sound, judge_for
@@ -111,6 +112,13 @@ class AttemptExchange(Exchange):
             error = ApiError(ErrorKind.INTERNAL, f"Envoy sent an attempt to cluster {cluster!r}, which no target of the registry has")
             return self._end(error, "llm_internal")
         client = self._services.dialects[plan.dialect]
+        said = event.metadata.get(CLUSTER_NAMESPACE)
+        if said and said.get("endpoint", target.provider.endpoint) != target.provider.endpoint:
+            moved = self._moved(target, str(said["endpoint"]), client)
+            if moved is None:
+                error = ApiError(ErrorKind.UNAVAILABLE, f"target {target.name!r} has moved since this request came; send it again", retry_after=1.0)
+                return self._end(error, "llm_unavailable")
+            target = self.target = moved
         self._via = via_of(target, client)
         if self._via is None:
             error = ApiError(ErrorKind.INTERNAL, f"target {target.name!r} cannot serve {client.operation.value} and is in a chain for it")
@@ -122,6 +130,14 @@ class AttemptExchange(Exchange):
             return self._send(Kind.REQUEST_HEADERS, b"")
         self.state = State.BODY
         return [Continue(Kind.REQUEST_HEADERS)]
+
+    def _moved(self, target: Target, endpoint: str, client: Dialect) -> Target | None:
+        """`target` as another registry knows it, which Envoy's clusters are made by at this moment; None where that could break what the request
+        was promised."""
+        for found in self._services.snapshots.at(target.name, endpoint):
+            if keeps_promises(found, target) and via_of(found, client) is not None:
+                return found
+        return None
 
     def on_request_body(self, event: BodyEvent) -> list[Action]:
         return self._send(Kind.REQUEST_BODY, event.body)

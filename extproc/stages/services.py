@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
+from weakref import WeakValueDictionary
 
 from extproc.core.dialect import Dialect, Facts
 from extproc.core.plan import AttemptNote
@@ -21,18 +22,20 @@ from extproc.telemetry.record import RequestRecord
 
 
 class Snapshots:
-    """The registry in force and the last few before it: a request ends with the registry it began with."""
+    """The registry in force, the last few before it, and all that requests of this process still use: a request ends with the registry it began
+    with, however often that has changed since."""
 
     KEPT = 8
 
     def __init__(self, registry: Registry) -> None:
         self.current = registry
         self._known = {registry.digest: registry}
+        self._used = WeakValueDictionary({registry.digest: registry})
 
     def learn(self, registry: Registry) -> None:
         """Know `registry` for attempts of requests that another process has already routed with it."""
         self._known.pop(registry.digest, None)
-        self._known[registry.digest] = registry
+        self._known[registry.digest] = self._used[registry.digest] = registry
         while len(self._known) > self.KEPT:
             del self._known[next(iter(self._known))]
 
@@ -43,7 +46,14 @@ class Snapshots:
 
     def get(self, digest: str) -> Registry:
         """The registry of a plan; the current one if this process never saw it or has forgotten it."""
-        return self._known.get(digest, self.current)
+        return self._known.get(digest) or self._used.get(digest) or self.current
+
+    def at(self, name: str, endpoint: str) -> Iterator[Target]:
+        """The definitions of the target `name` by which it lies at `endpoint`, the newest first."""
+        for registry in reversed(tuple(self._known.values())):
+            target = registry.targets.get(name)
+            if target is not None and target.provider.endpoint == endpoint:
+                yield target
 
 
 class SpanStarter(Protocol):

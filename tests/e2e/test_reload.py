@@ -21,8 +21,9 @@ from tests.e2e.sdks import TIMEOUT, Answer, Anthropic, OpenAI, Sdk
 from tests.e2e.stack import LoopThread, running_simulators, until, write_keys
 from tests.envoy_process import envoy_binary, short_directory
 
-DIALECTS = {"oa": "openai_chat", "an": "anthropic_messages", "ge": "gemini"}
-KEYS = {name: f"sk-up-{name}" for name in DIALECTS}
+DIALECTS = {"oa": "openai_chat", "an": "anthropic_messages", "ge": "gemini", "an2": "anthropic_messages"}
+KEYS = {name: f"sk-up-{name[:2]}" for name in DIALECTS}
+"""`an2` is where `an` moves to."""
 SLOW = 30.0
 """Tokens per second of a stream that outlasts what happens meanwhile."""
 
@@ -146,6 +147,42 @@ def test_reload(up: Up) -> None:
         asking.result(TIMEOUT)
         assert len(statuses) > 10
         assert set(statuses) == {200}
+
+
+@pytest.mark.parametrize("to", ["eu", "us"])
+def test_a_provider_moves(up: Up, to: str) -> None:
+    """Under load. Envoy has the new place some time before the first request is routed by the new registry, and requests under way keep the old one:
+    none of them may go where its model's data may not."""
+    base = up.text("oa", "an", chat="oa", cross="an, oa").replace("credential:", "data_stays_in: [eu], credential:")
+    base = base.replace("{targets: [an, oa]}", "{targets: [an, oa], require: {data_stays_in: [eu]}}")
+    here = next(line for line in base.split("\n") if line.startswith("  an: {kind"))
+    there = here.replace(up.sims["an"].url, up.sims["an2"].url).replace("data_stays_in: [eu]", f"data_stays_in: [{to}]")
+    changed = base.replace(here, there)
+    up.put(base)
+    until(lambda: up.command.output.count("registry reloaded") == 1, "it has requirements")
+    stop, statuses = threading.Event(), list[int]()
+
+    def ask_on() -> None:
+        with httpx.Client(timeout=TIMEOUT) as client:
+            while not stop.is_set():
+                body = {"model": "cross", "max_tokens": 5, "messages": [{"role": "user", "content": "x"}]}
+                statuses.append(client.post(f"{up.url}/v1/messages", json=body).status_code)
+
+    with ThreadPoolExecutor(4) as pool:
+        asking = [pool.submit(ask_on) for _ in range(4)]
+        until(lambda: up.sims["an"].received.total > 20, "requests come in")
+        up.put(changed)
+        until(lambda: up.command.output.count("registry reloaded") == 2, "it has moved")
+        other = up.sims["an2" if to == "eu" else "oa"]
+        before = other.received.total
+        until(lambda: other.received.total > before + 20, "requests go elsewhere")
+        stop.set()
+        for each in asking:
+            each.result(TIMEOUT)
+    assert up.sims["oa" if to == "eu" else "an2"].received.total == 0
+    # those in the middle of it are asked to come again where nothing else is certain
+    assert set(statuses) <= ({200} if to == "eu" else {200, 503})
+    assert statuses[-1] == 200
 
 
 def test_sigterm_drains(up: Up) -> None:

@@ -65,7 +65,8 @@ def test_the_bootstrap_does_not_change_with_the_registry() -> None:
 def test_one_cluster_per_target_and_credential() -> None:
     assert list(clusters(rendered())) == ["gpt@a", "gpt@b", "claude", "llama", "v4", "v6"]
     gpt = clusters(rendered())["gpt@a"]
-    assert gpt["metadata"]["filter_metadata"]["envoy.llm.provider"] == {"target": "gpt", "provider": "openai", "dialect": "openai_chat"}
+    told = {"target": "gpt", "provider": "openai", "dialect": "openai_chat", "endpoint": REGISTRY.providers["openai"].endpoint}
+    assert gpt["metadata"]["filter_metadata"]["envoy.llm.provider"] == told
 
 
 @pytest.mark.parametrize("name", ["gpt@a", "gpt@b", "claude", "llama", "v4", "v6"])
