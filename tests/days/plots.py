@@ -92,8 +92,9 @@ def _shares(day: Day, shares: Shares, columns: int) -> Figure:
         ax.yaxis.set_major_locator(MultipleLocator(0.5))
         _hours(ax)
         _events_above(ax, day)
-    for ax in flat[len(names) :]:
+    for i, ax in enumerate(flat[len(names) :], len(names)):
         ax.set_visible(False)
+        flat[i - columns].tick_params(labelbottom=True)
     figure.legend(
         handles,
         [o.name for o in day.offers],
