@@ -74,18 +74,30 @@ class LiveRegistry:
             self.files.prepare()
         except OSError as error:
             log.error("the state directory cannot be used: no change can be made", extra={"why": str(error)})  # noqa: TRY400
+        overlay = self._begin()
+        if self.leads:
+            self._settle(overlay)
+            self._keep_last_good(self.base)
+        elif self.worker == 0:
+            log.error("another server uses this state directory: changes are made there and followed here", extra={"path": str(self.files.directory)})
+        self._tell_leader()
+        return self.registry
+
+    def _begin(self) -> Overlay:
+        """Reads all and writes nothing. The overlay as it was kept."""
         base = self._first_base()
         self._mark = self._marked()
         overlay = self._kept_overlay(base)
         self.state = State(base, resolved(base, str(self.path), overlay, self.wall()))
         self._say_if_suspended(Overlay())
-        if self.leads:
-            self._settle(overlay)
-            self._keep_last_good(base)
-        elif self.worker == 0:
-            log.error("another server uses this state directory: changes are made there and followed here", extra={"path": str(self.files.directory)})
-        self._tell_leader()
-        return self.registry
+        return overlay
+
+    @staticmethod
+    def about_to_open(path: Path, files: StateFiles, wall: Callable[[], float]) -> Registry:
+        """What a server would begin with, for who prepares its start; writes nothing. Blocks. Raises `RegistryError` as `open` does."""
+        live = LiveRegistry(path, files, wall)
+        live._begin()
+        return live.registry
 
     def attach(self, reloader: Reloader) -> None:
         """What takes a registry into service."""

@@ -8,10 +8,13 @@ import os
 import shlex
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Coroutine, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
+from extproc.admin.files import StateFiles
+from extproc.admin.live import LiveRegistry
 from extproc.commands.arguments import add_admin_api, add_envoy, add_registry, envoy_options
 from extproc.commands.called import called
 from extproc.commands.check import problems_of, report
@@ -91,12 +94,13 @@ async def up(args: argparse.Namespace, directory: Path, say: Callable[[str], Non
 
 async def _supervised(args: argparse.Namespace, directory: Path, environ: Mapping[str, str], say: Callable[[str], None]) -> int:
     options = envoy_options(args, directory / "envoy", args.run_dir or directory, environ)
+    last_good = _last_good(args, options)
     problems = problems_of(args, options)
-    if problems:
+    if problems and last_good is None:
         return report(problems)
     if is_taken(options.address, options.port):
         return report([f"{args.listen}: another process listens there; choose another port with --listen HOST:PORT"])
-    registry = load_registry(args.registry)
+    registry = last_good or _in_force(args, options)
     lacking = _made_ready_for_tokens(registry, options)
     if lacking is not None:
         return report([lacking])
@@ -106,6 +110,10 @@ async def _supervised(args: argparse.Namespace, directory: Path, environ: Mappin
     refusal = validate_with_envoy(binary, Path(options.out_dir))
     if refusal is not None:
         return report([f"envoy: {line}" for line in refusal.splitlines()])
+    if last_good is not None:
+        for problem in problems:
+            say(problem)
+        say("the registry file does not load; the last good one serves")
     supervisor = Supervisor(
         binary, Path(options.out_dir), options, registry, server_arguments(args, options), concurrency=args.concurrency, environ=environ
     )
@@ -125,6 +133,26 @@ async def _supervised(args: argparse.Namespace, directory: Path, environ: Mappin
         await supervisor.stop(args.grace)
     say("stopped")
     return 0
+
+
+def _state(args: argparse.Namespace, options: Options) -> StateFiles:
+    """As `extproc serve` finds it."""
+    return StateFiles(args.state_dir.absolute() if args.state_dir is not None else Path(options.run_dir) / "state")
+
+
+def _in_force(args: argparse.Namespace, options: Options) -> Registry:
+    """With the changes of the admin API, which outlive a restart: Envoy must have their clusters when the first request comes."""
+    return LiveRegistry.about_to_open(args.registry, _state(args, options), time.time)
+
+
+def _last_good(args: argparse.Namespace, options: Options) -> Registry | None:
+    """What serves instead of a file that does not load; None for one that does, or where none has loaded before."""
+    try:
+        load_registry(args.registry)
+    except RegistryError:
+        with suppress(RegistryError):
+            return _in_force(args, options)
+    return None
 
 
 def _made_ready_for_tokens(registry: Registry, options: Options) -> str | None:

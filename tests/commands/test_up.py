@@ -15,8 +15,8 @@ import pytest
 from extproc.__main__ import main
 from extproc.commands.ports import a_free_one
 from extproc.simulator.server import Simulator
-from tests.commands.processes import PATIENCE, environment, extproc, running_in
-from tests.envoy_process import envoy_binary, short_directory
+from tests.commands.processes import PATIENCE, Command, environment, extproc, running_in
+from tests.envoy_process import envoy_binary, eventually, short_directory
 
 REGISTRY = """\
 version: 1
@@ -143,3 +143,42 @@ def test_a_port_that_is_taken(tmp_path: Path, provider: Simulator, capsys: pytes
         listen = f"127.0.0.1:{other.getsockname()[1]}"
         assert main(["up", "--registry", written(tmp_path, provider), "--listen", listen]) == 1
         assert f"{listen}: another process listens there" in capsys.readouterr().err
+
+
+def test_what_was_in_force_is_in_force_again_with_the_first_request(place: Path, provider: Simulator) -> None:
+    """After a kill: also clusters that only a change through the admin API has brought, and though the file is bad by now."""
+    port = a_free_one("127.0.0.1", 0)
+    file, run = written(place, provider), place / "run"
+    arguments = ("up", "--registry", file, "--run-dir", str(run), "--listen", f"127.0.0.1:{port}")
+    env = environment(TMPDIR=str(place), UP_TEST_KEY=KEY)
+
+    def served_by() -> str:
+        answer = httpx.post(f"http://127.0.0.1:{port}/v1/chat/completions", json=HELLO, timeout=30, trust_env=False)
+        assert answer.status_code == 200, answer.text
+        return answer.headers["x-llm-target"]
+
+    def killed(command: Command) -> None:
+        command.signal(signal.SIGKILL)
+        command.end()
+        eventually(lambda: running_in(place) == [], "all of it ends")
+
+    with extproc(*arguments, env=env) as up:
+        up.until("listening on")
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(run / "admin-api.sock")), base_url="http://x", timeout=30) as client:
+            added = client.put("/v1/targets/added", json={"provider": "openai", "model": "gpt-4o-mini"}, headers={"if-none-match": "*"})
+            assert added.status_code == 200, added.text
+            used = client.patch("/v1/models/chat", json={"targets": ["added"]}, headers={"if-match": "*"})
+            assert used.status_code == 200, used.text
+        assert served_by() == "added"
+        killed(up)
+    with extproc(*arguments, env=env) as up:
+        up.until("listening on")
+        assert served_by() == "added"
+        killed(up)
+    Path(file).write_text("nonsense")
+    with extproc(*arguments, env=env) as up:
+        up.until("the last good one serves")
+        up.until("listening on")
+        assert served_by() == "added"
+        killed(up)
+    assert "Traceback" not in up.text
