@@ -11,7 +11,9 @@ import orjson
 from extproc.core.dialect import Need
 from extproc.core.errors import ApiError, ErrorKind
 from extproc.core.operation import Operation
+from extproc.registry.policy import Tenant
 from extproc.registry.types import Model, Registry
+from extproc.routing.filters import permits
 from extproc.stages.operations import ANTHROPIC, COHERE, GEMINI, MISTRAL, OLLAMA, Asked, Own, unknown_model
 
 OLLAMA_VERSION = "0.12.6"
@@ -38,30 +40,33 @@ class _Card:
     most: int | None
 
 
-def answer(asked: Asked, registry: Registry, started: int, body: Any = None) -> bytes:
-    """The body of our answer. `started` is in Unix seconds; `body` the parsed request of one that has a body. Raises `ApiError`: an unknown model."""
+def answer(asked: Asked, registry: Registry, started: int, body: Any = None, tenant: Tenant | None = None) -> bytes:
+    """The body of our answer. `started` is in Unix seconds; `body` the parsed request of one that has a body. `tenant` is who asks: there is no model
+    that is not theirs to use. Raises `ApiError`: an unknown model."""
     dialect = asked.form or asked.dialect
     match asked.own:
         case Own.MODELS:
             # the names that applications may ask for, aliases too; wildcards are no names
-            names = sorted({n for m in registry.models.values() for n in (m.name, *m.aliases) if not n.endswith("*")})
-            return orjson.dumps(_list([_card(name, registry) for name in names], dialect, started))
+            models = registry.models.values()
+            names = sorted({n for m in models for n in (m.name, *m.aliases) if not n.endswith("*") and (tenant is None or permits(tenant, m, n))})
+            return orjson.dumps(_list([_card(name, registry, tenant) for name in names], dialect, started))
         case Own.MODEL:
-            return orjson.dumps(_one(_card(asked.model.removeprefix("models/") if dialect == GEMINI else asked.model, registry), dialect, started))
+            name = asked.model.removeprefix("models/") if dialect == GEMINI else asked.model
+            return orjson.dumps(_one(_card(name, registry, tenant), dialect, started))
         case Own.SHOW:
-            name = (body.get("model") or body.get("name")) if isinstance(body, dict) else None
-            if not isinstance(name, str) or not name:
+            asked_for = (body.get("model") or body.get("name")) if isinstance(body, dict) else None
+            if not isinstance(asked_for, str) or not asked_for:
                 raise ApiError(ErrorKind.INVALID_REQUEST, "`model` is required and must be a string", param="model")
-            return orjson.dumps(_shown(_card(name, registry)))
+            return orjson.dumps(_shown(_card(asked_for, registry, tenant)))
         case Own.VERSION:
             return orjson.dumps({"version": OLLAMA_VERSION})
         case _:
             return b'{"service":"llm-extproc","models":"/v1/models"}'
 
 
-def _card(name: str, registry: Registry) -> _Card:
+def _card(name: str, registry: Registry, tenant: Tenant | None) -> _Card:
     model: Model | None = registry.resolve(name)
-    if model is None:
+    if model is None or (tenant is not None and not permits(tenant, model, name)):
         raise unknown_model(name)
     targets = [registry.targets[target] for rank in model.ranks for target, _ in rank.targets]
     return _Card(

@@ -5,9 +5,6 @@ What we refuse, we refuse here, in the caller's dialect, before any provider see
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-
 from extproc.core.dialect import Ask
 from extproc.core.errors import ApiError, ErrorKind, kind_of_status
 from extproc.core.exchange import ROUTE, Action, Arm, BodyEvent, Closed, Continue, Finish, HeadersEvent, Immediate, Kind, State, Tick
@@ -15,21 +12,17 @@ from extproc.core.headers import CLIENT_KEPT, PASSED, kept, media_type
 from extproc.core.ir import JSON
 from extproc.core.multipart import MULTIPART
 from extproc.core.plan import NAMESPACE, Plan, groups
-from extproc.registry.policy import Require
-from extproc.registry.types import Attempts, Commit, Model, Timeouts
+from extproc.registry.types import Commit, Model
 from extproc.routing import filters
-from extproc.routing.decide import decide
-from extproc.routing.decision import Decision, Request, World
 from extproc.routing.identity import identify
 from extproc.routing.signals import RequestSignals
 from extproc.routing.tokens import estimate
 from extproc.stages import answers, bodies, learn, operations, own, shadow
-from extproc.stages.allowance import Allowance, allow
+from extproc.stages.choose import ONE_TARGET, choose, count
 from extproc.stages.operations import Asked, Own
 from extproc.stages.reply import ReplyStage
 from extproc.stages.request import DEADLINE
-from extproc.stages.services import Decided, Services, UnderWay
-from extproc.stages.session import session_of
+from extproc.stages.services import Services, UnderWay
 from extproc.stages.shadow import Copy, Shadowed
 from extproc.stages.trial import MEDIA, carrying
 from extproc.telemetry.record import Outcome
@@ -42,39 +35,28 @@ LONGEST_CHAIN = 12
 """Clusters: the plan with its chain stays under 2 KB, which Envoy repeats in every message."""
 LONGEST_PATH = 1024
 """Characters of a passed-on path with its query: they are part of the plan."""
-ONE_TARGET = Model("", (), (), Timeouts(), Attempts(total=2), Commit.FIRST_TOKEN, strict=False)
-"""What holds for a request that is passed on as it is: once more if no connection could be made, and the usual limits."""
 DEADLINE_GRACE = 1.0
 """Seconds by which Envoy's route time-out outlasts our deadline; it only acts if this process hangs."""
-
-
-def _nothing() -> float:
-    """Tokens of what nobody reads."""
-    return 0.0
-
-
-def _nobody(successor: Model, requires: Sequence[Require]) -> bool:  # noqa: ARG001
-    return False
 
 
 class RouteExchange(ReplyStage):
     """One request, from its first byte to its last: the handlers of the request side on top of the return stage's."""
 
     table = ROUTE
-    __slots__ = ("_asked", "_headers", "_shadowed", "copy", "who")
+    __slots__ = ("_asked", "copy", "headers", "shadowed", "who")
 
     def __init__(self, services: Services) -> None:
         super().__init__(services)
-        self._headers: dict[str, str] = {}
+        self.headers: dict[str, str] = {}
         self._asked: Asked | None = None
         self.who: dict[str, str] = {}
         """Who asks: the identity's values."""
-        self._shadowed: Shadowed | None = None
+        self.shadowed: Shadowed | None = None
         self.copy: Copy | None = None
         """What is to be sent again when this request has ended well."""
 
     def on_request_headers(self, event: HeadersEvent) -> list[Action]:
-        headers = self._headers = event.headers
+        headers = self.headers = event.headers
         record = self.record
         record.request_id = headers.get("x-request-id", "")
         method, path = headers.get(":method", ""), headers.get(":path", "/")
@@ -84,6 +66,9 @@ class RouteExchange(ReplyStage):
             self.client = operations.speaker(asked.dialect, dialects)
             record.client_dialect = asked.dialect
             if asked.own is not None:
+                if self.registry.tenants:
+                    # what a tenant may not use does not exist for it
+                    self._identify(event)
                 if asked.own is Own.SHOW and not event.end:
                     self.state = State.BODY
                     return [Continue(Kind.REQUEST_HEADERS)]
@@ -106,7 +91,7 @@ class RouteExchange(ReplyStage):
         said = event.headers.get(shadow.HEADER)
         if said is not None:
             try:
-                shadowed = self._shadowed = shadow.read_header(said)
+                shadowed = self.shadowed = shadow.read_header(said)
             except ValueError as error:
                 raise ApiError(ErrorKind.INVALID_REQUEST, str(error)) from None
             self.who, self.record.shadow = shadowed.who, shadowed.first
@@ -145,7 +130,7 @@ class RouteExchange(ReplyStage):
             return self._refuse(error)
 
     def _route(self, raw: bytes, asked: Asked) -> list[Action]:
-        services, client, seen = self.services, self.client, self._headers
+        services, client, seen = self.services, self.client, self.headers
         is_form = asked.form_data and media_type(seen) == MULTIPART
         headers = kept(seen, (*CLIENT_KEPT, "content-type") if is_form else CLIENT_KEPT)
         body = bodies.read(raw, headers)
@@ -159,7 +144,7 @@ class RouteExchange(ReplyStage):
             raise operations.unknown_model(name)
         record.commit, record.registry = model.commit.value, self.registry.digest
         needs = client.needs(body)
-        model, ask, decision, session = self._decide(model, ask, needs, body, len(raw))
+        model, ask, decision, session = choose(self, model, ask, needs, body, len(raw))
         record.commit = model.commit.value
         clusters = decision.clusters
         if model.strict or (len(clusters) > 1 and needs & MEDIA):
@@ -170,81 +155,9 @@ class RouteExchange(ReplyStage):
             # Envoy retries a lost connection by itself, but only with a successor to go to
             clusters = clusters * (1 + model.attempts.same_target)
         self.wishes = client.wishes(body)
-        if model.shadow is not None and self._shadowed is None and services.random.random() < model.shadow.share:
+        if model.shadow is not None and self.shadowed is None and services.random.random() < model.shadow.share:
             self.copy = shadow.copy_of(model, decision.rule, needs, seen, raw, self.who)
         return self._send(model, ask, clusters, Kind.REQUEST_BODY, body, session)
-
-    def _decide(self, model: Model, ask: Ask, needs: frozenset[str], body: JSON, size: int) -> tuple[Model, Ask, Decision, str]:
-        """Which model's targets, what they are asked, in which order, and the session that it was decided for. Raises `ApiError` where the model is
-        not the tenant's to use, a limit stands in the way or no target is left."""
-        services, registry, who, shadowed = self.services, self.registry, self.who, self._shadowed
-        wall = services.wall()
-        first = registry.targets[model.ranks[0].targets[0][0]]
-        measured = services.statistics.of(first.clusters[0])
-        signals = self.signals = RequestSignals(
-            self.client,
-            body,
-            ask,
-            needs,
-            self._headers,
-            who,
-            wall,
-            family=learn.counts_as(first, ask.model),
-            ratio=lambda: measured.token_ratio or 1.0,
-        )
-        limited = ""
-        left: tuple[Model, ...] = ()
-        if shadowed is not None:
-            model = shadow.only(registry, model, shadowed.target)
-        elif registry.limits:
-            model, self.admitted, limited, left = self._allowed(model, ask.model, signals, wall)
-            if left:
-                # where a target serves whatever name it is asked for
-                ask = replace(ask, model=model.name)
-        session = session_of(model, self._headers, who, signals) if shadowed is None else ""
-        requires = tuple([each.require for each in left if each.require]) if left else ()
-        request = Request(self.client, ask.model, needs, size, signals, who, session, self._headers, requires)
-        world = World(
-            registry,
-            services.dialects,
-            services.facts,
-            services.health,
-            services.statistics,
-            services.limits,
-            services.bandit,
-            services.affinities,
-            services.random,
-            services.monotonic(),
-            wall,
-        )
-        decision = self.decision = decide(model, request, world)
-        decision.limited = limited
-        record = self.record
-        record.rule, record.rank_by, record.observed, record.limited = decision.rule, decision.policy, decision.observed, limited
-        if decision.explored or decision.stayed or decision.last_resort:
-            record.routing = [word for word in ("explored", "stayed", "last_resort") if getattr(decision, word)]
-        decision.signals = signals.known
-        services.decisions.append(Decided(decision, record, wall))
-        if left and not model.strict and any(each.strict for each in left):
-            model = replace(model, strict=True)
-        return model, ask, decision, session
-
-    def _allowed(self, model: Model, asked: str, signals: RequestSignals, wall: float) -> Allowance:
-        """What the limits say. Nobody is counted for a model that they may not use, and none such steps in."""
-        registry, who = self.registry, self.who
-        tenant = filters.tenant_of(who, registry)
-        if tenant is not None:
-            filters.check_access(tenant, model, asked, who.get("tenant", ""))
-
-        def permitted(successor: Model, requires: Sequence[Require]) -> bool:
-            return filters.may_step_in(tenant, successor, requires, registry)
-
-        found = allow(self.services.limits, registry, model, who, signals.prompt_tokens, wall, permitted)
-        if found.admitted is not None and any(counted.money for counted, _ in found.admitted.counters):
-            # to be known if the answer is broken off before its provider has said what it took
-            signals.get("prompt_tokens")
-            signals.get("max_output_tokens")
-        return found
 
     def _pass_on(self, asked: Asked, kind: Kind) -> list[Action]:
         """A path of the registry's `passthrough`: to its one cluster, whatever the body."""
@@ -257,9 +170,8 @@ class RouteExchange(ReplyStage):
             )
         filters.check_passage(filters.tenant_of(who, registry), target, who.get("tenant", ""))
         if registry.limits:
-            # counted as a request; what it takes nobody reads, and no model could step in
-            self.admitted = allow(self.services.limits, registry, ONE_TARGET, who, _nothing, self.services.wall(), _nobody).admitted
-        ask = Ask("", bool(asked.stream), kept(self._headers, PASSED), asked.query, asked.form, asked.path)
+            self.admitted = count(self)
+        ask = Ask("", bool(asked.stream), kept(self.headers, PASSED), asked.query, asked.form, asked.path)
         return self._send(ONE_TARGET, ask, [asked.cluster] * ONE_TARGET.attempts.total, kind, None)
 
     def _send(self, model: Model, ask: Ask, clusters: list[str], kind: Kind, body: JSON, session: str = "") -> list[Action]:
@@ -304,7 +216,7 @@ class RouteExchange(ReplyStage):
     def _planned(self, model: Model, ask: Ask, clusters: list[str]) -> Plan:
         services, times = self.services, model.timeouts
         first = self.registry.cluster_target(clusters[0])
-        self.span, context = services.start_span(self._headers, ask.model, self.record.stream, first, self.record.operation)
+        self.span, context = services.start_span(self.headers, ask.model, self.record.stream, first, self.record.operation)
         self.collect = self.span is not None and self.span.wants_content
         self.plan = Plan(
             model=model.name,
@@ -333,7 +245,8 @@ class RouteExchange(ReplyStage):
     def _own_answer(self, asked: Asked, raw: bytes) -> list[Action]:
         """What needs no provider."""
         assert asked.own is not None
-        body = own.answer(asked, self.registry, int(self.services.wall()), bodies.read(raw, {}) if raw else None)
+        tenant = filters.tenant_of(self.who, self.registry)
+        body = own.answer(asked, self.registry, int(self.services.wall()), bodies.read(raw, {}) if raw else None, tenant)
         self.state = State.DONE
         self.end(Outcome.OK, 200)
         return [Immediate(200, [answers.JSON_TYPE], body, f"llm_{asked.own.value}"), Finish()]
@@ -346,7 +259,7 @@ class RouteExchange(ReplyStage):
         if self.span is None:
             # names of spans stay few: one that the registry does not know is not among them
             known = self.record.model if self.record.registry else ""
-            self.span, _ = self.services.start_span(self._headers, known, self.record.stream, None, self.record.operation)
+            self.span, _ = self.services.start_span(self.headers, known, self.record.stream, None, self.record.operation)
         self.end(Outcome.CLIENT_ERROR if client_fault else Outcome.REFUSED, answer.status, error)
         return [Arm(DEADLINE, None), answer, Finish()]
 

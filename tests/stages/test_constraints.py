@@ -260,3 +260,21 @@ def test_who_always_leaves_before_the_end_has_limits_nevertheless(limit: bytes) 
         ask.exchange.handle(Closed())
         left += 1
     assert 2 <= left <= 5
+
+
+@pytest.mark.parametrize(
+    ("path", "names"), [("/v1/models", ["alias", "chat"]), ("/v1beta/models", ["models/alias", "models/chat"]), ("/api/tags", ["alias", "chat"])]
+)
+def test_a_tenant_is_shown_the_models_that_it_may_use(path: str, names: list[str]) -> None:
+    models = b"models: {chat: {aliases: [alias], targets: [us-large]}, secret: {targets: [eu-large]}}\n"
+    where = world(models + b"tenants: {acme: {models: {allow: [chat]}}}")
+
+    def shown(tenant: str, path: str) -> tuple[int, Any]:
+        answer = of_type(where.route().handle(request_headers(path, "GET", end=True, x_tenant=tenant)), Immediate)
+        return answer.status, orjson.loads(answer.body)
+
+    _, listed = shown("acme", path)
+    assert [each.get("id") or each["name"] for each in listed.get("data") or listed["models"]] == names
+    assert "secret" in str(shown("other", path))
+    one = path.replace("/api/tags", "/v1/models")
+    assert [shown(tenant, f"{one}/secret")[0] for tenant in ("acme", "other")] == [404, 200]
