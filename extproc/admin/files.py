@@ -12,6 +12,7 @@ import contextlib
 import fcntl
 import os
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -133,10 +134,10 @@ class StateFiles:
 
     def settle(self, overlay: Overlay) -> None:
         """At the start: a kill between the history and the overlay has left a record of a change that never was."""
-        last = self.history()[-1:]
-        if last and last[0].before == overlay.entries != last[0].after:
-            raw = self._history.read_bytes().rstrip(b"\n")
-            os.truncate(self._history, raw.rfind(b"\n") + 1)
+        for length, last in self._from_the_end():
+            if last.before == overlay.entries != last.after:
+                os.truncate(self._history, self._history.stat().st_size - length)
+            return
 
     def write(self, overlay: Overlay, record: Record | None = None) -> None:
         """The record first; if the overlay cannot be written, neither is."""
@@ -149,18 +150,24 @@ class StateFiles:
             raise
 
     def history(self) -> list[Record]:
-        """The oldest first. What a kill has left half written is not among them."""
-        out: list[Record] = []
+        """The oldest first."""
+        return list(self.newest())[::-1]
+
+    def newest(self) -> Iterator[Record]:
+        """The newest first, read as they are asked for. What a kill has left half written is not among them."""
+        return (record for _, record in self._from_the_end())
+
+    def _from_the_end(self) -> Iterator[tuple[int, Record]]:
+        """With the bytes from where each begins to the end of the file."""
         try:
             lines = self._newest(2 * HISTORY_BYTES).split(b"\n")
         except _MISSING:
-            return out
-        for line in lines:
-            try:
-                out.append(Record.read(orjson.loads(line)))
-            except ValueError:
-                continue
-        return out
+            return
+        length = -1
+        for line in reversed(lines):
+            length += len(line) + 1
+            with contextlib.suppress(ValueError):
+                yield length, Record.read(orjson.loads(line))
 
     def _append(self, record: Record) -> int:
         """The size of the history before."""

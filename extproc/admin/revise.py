@@ -11,7 +11,8 @@ import logging
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from itertools import islice
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 
@@ -27,6 +28,7 @@ from extproc.registry.problems import RegistryError, render
 from extproc.registry.types import Registry
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 MAX_ENDS = 50
 """The registry is read once for each time at which a change expires, at every change."""
@@ -123,26 +125,30 @@ class Reviser:
 
     async def roll_back(self, which: str, side: str, by: By) -> Done:
         """The overlay as it was before the change `which`, or (`side` "after") directly after it. What has expired since does not come back."""
-        record = next((r for r in reversed(await self.history()) if r.id == which), None)
-        if record is None:
+        found = await self._read(lambda: next((r for r in self.live.files.newest() if r.id == which), None))
+        if found is None:
             raise Refused(404, "unknown_change", f"the history has no change {which!r}")
-        then = record.before if side == "before" else record.after
+        then = found.before if side == "before" else found.after
 
         def entries(stamp: Stamp) -> tuple[Entry, ...]:
             self._not_suspended()
             base = self.live.base
-            found = checked(then, base.tree, base.digest)
-            if found.conflicts:
-                said = conflicts_said(found.conflicts, base)
+            fits = checked(then, base.tree, base.digest)
+            if fits.conflicts:
+                said = conflicts_said(fits.conflicts, base)
                 raise Refused(409, "conflict", "the file has changed since then, at the same places", said)
-            return tuple(e for e in found.entries if e.expires is None or e.expires > stamp.at)
+            return tuple(e for e in fits.entries if e.expires is None or e.expires > stamp.at)
 
         return await self._shielded(entries, by, "rollback")
 
-    async def history(self) -> list[Record]:
-        """The oldest first."""
+    async def history(self, most: int) -> list[Record]:
+        """The newest first."""
+        return await self._read(lambda: list(islice(self.live.files.newest(), most)))
+
+    @staticmethod
+    async def _read(read: Callable[[], T]) -> T:
         try:
-            return await asyncio.to_thread(self.live.files.history)
+            return await asyncio.to_thread(read)
         except OSError as error:
             raise Refused(503, "not_kept", f"the history cannot be read: {error.strerror}") from error
 

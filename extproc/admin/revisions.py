@@ -55,8 +55,8 @@ async def diff(api: Api, ask: Ask) -> Answer:  # noqa: ARG001
 async def history(api: Api, ask: Ask) -> Answer:
     """The newest first."""
     limit = ask.number("limit", 50, 1000)
-    records = await api.revise.history()
-    return Answer(api.said({"history": await asyncio.to_thread(lambda: [_said(r) for r in reversed(records[-limit:])])}))
+    records = await api.revise.history(limit)
+    return Answer(api.said({"history": await asyncio.to_thread(lambda: [_said(r) for r in records])}))
 
 
 async def roll_back(api: Api, ask: Ask) -> Answer:
