@@ -29,7 +29,8 @@ class Plan:
 
     `asked` is the model name in the client's body, `model` the registry's model. `headers` are the client's headers that some dialects
     pass on (anthropic-version, anthropic-beta, …). `rid` is Envoy's request id; `key` is ours, random, and names the request inside one process.
-    `span` is the request's span's context as a traceparent, or "". `form` and `path` are `Ask`'s.
+    `span` is the request's span's context as a traceparent, or "". `form` and `path` are `Ask`'s. `refers`: does it name something that the client
+    left with a provider?
     """
 
     model: str
@@ -52,6 +53,7 @@ class Plan:
     headers: dict[str, str] = field(default_factory=dict)
     form: str = ""
     path: str = ""
+    refers: bool = False
 
     @property
     def ask(self) -> Ask:

@@ -11,6 +11,8 @@ passed, or a provider's refusal never comes to its end. What the attempts before
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from extproc.core.dialect import Dialect
 from extproc.core.errors import ApiError, ErrorKind
 from extproc.core.exchange import (
@@ -46,6 +48,9 @@ LIMIT = "limit"
 
 ENDING = 0.5
 """Seconds that an error body which is whole gets to end: the client may read the provider's own bytes only if they have an end."""
+
+
+_NOT_THERE = (ErrorKind.NOT_FOUND, ErrorKind.PERMISSION)
 
 
 class AttemptExchange(Exchange):
@@ -292,6 +297,10 @@ class AttemptExchange(Exchange):
             siblings=lambda c: c != note.cluster and self._registry.cluster_target(c) is target,
             larger=self._larger,
         )
+        if error.kind in _NOT_THERE and (plan.refers or (target.model == "*" and error.kind is ErrorKind.NOT_FOUND)):
+            # what the client has named is not there, or not theirs: no fault of the target's or of our configuration
+            verdict = replace(verdict, cool_down=0.0, alarm=False)
+            error = replace(error, kind=ErrorKind.INVALID_REQUEST)
         self._services.health.refused(note.cluster, error.kind, self._asked)
         self._learn(verdict, note.cluster)
         self._close_note("retry" if verdict.retry else "final", error)

@@ -211,7 +211,8 @@ def _outcome(exchange: RequestExchange, note: AttemptNote, *, last: bool, certai
         if not certain:
             return CLIENT_GONE
         if exchange.client.operation is Operation.PASSTHROUGH and status >= 400:
-            return kind_of_status(status).value
+            # whether it is the client's own mistake nobody here reads
+            return kind_of_status(status).value if status >= 500 or status == 429 else OK
         return _AS_IT_ENDED.get(ended, CLIENT_GONE)
     if exchange.plan is not None and cut_short(note, exchange.per_try, exchange.plan.deadline_at):
         return CLIENT_GONE

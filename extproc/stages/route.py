@@ -23,7 +23,7 @@ from extproc.stages.operations import Asked, Own
 from extproc.stages.reply import ReplyStage
 from extproc.stages.request import DEADLINE
 from extproc.stages.services import Services, UnderWay
-from extproc.stages.shadow import Copy, Shadowed
+from extproc.stages.shadow import IN_ONE_ACCOUNT, Copy, Shadowed
 from extproc.stages.trial import MEDIA, carrying
 from extproc.telemetry.record import Outcome
 
@@ -43,7 +43,7 @@ class RouteExchange(ReplyStage):
     """One request, from its first byte to its last: the handlers of the request side on top of the return stage's."""
 
     table = ROUTE
-    __slots__ = ("_asked", "copy", "headers", "shadowed", "who")
+    __slots__ = ("_asked", "copy", "headers", "refers", "shadowed", "who")
 
     def __init__(self, services: Services) -> None:
         super().__init__(services)
@@ -52,6 +52,8 @@ class RouteExchange(ReplyStage):
         self.who: dict[str, str] = {}
         """Who asks: the identity's values."""
         self.shadowed: Shadowed | None = None
+        self.refers = False
+        """Does it name something that lies with a provider?"""
         self.copy: Copy | None = None
         """What is to be sent again when this request has ended well."""
 
@@ -144,6 +146,7 @@ class RouteExchange(ReplyStage):
             raise operations.unknown_model(name)
         record.commit, record.registry = model.commit.value, self.registry.digest
         needs = client.needs(body)
+        self.refers = not needs.isdisjoint(IN_ONE_ACCOUNT)
         model, ask, decision, session = choose(self, model, ask, needs, body, len(raw))
         record.commit = model.commit.value
         clusters = decision.clusters
@@ -239,6 +242,7 @@ class RouteExchange(ReplyStage):
             headers=dict(ask.headers),
             form=ask.form,
             path=ask.path,
+            refers=self.refers,
         )
         return self.plan
 

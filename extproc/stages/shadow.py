@@ -27,7 +27,8 @@ from extproc.telemetry.record import RequestRecord
 HEADER = "x-llm-shadow"
 LARGEST = 4 << 20
 """Bytes of a body that is kept for a copy."""
-_IN_ONE_ACCOUNT = frozenset({Need.STATE, Need.FILE_ID})
+IN_ONE_ACCOUNT = frozenset({Need.STATE, Need.FILE_ID})
+"""Needs of a request that names something which lies with a provider."""
 _SENT = (*CLIENT_KEPT, "content-type", "accept")
 
 
@@ -59,7 +60,7 @@ def copy_of(model: Model, rule: str, needs: frozenset[str], headers: Mapping[str
 
     None if it is too large to keep, if it refers to what lies in one account, or if the rule that held allows only other targets.
     """
-    if model.shadow is None or len(body) > LARGEST or not _IN_ONE_ACCOUNT.isdisjoint(needs):
+    if model.shadow is None or len(body) > LARGEST or not IN_ONE_ACCOUNT.isdisjoint(needs):
         return None
     target = model.shadow.target
     if rule and any(each.name == rule and each.only and target not in each.only for each in model.rules):

@@ -278,3 +278,57 @@ def test_a_tenant_is_shown_the_models_that_it_may_use(path: str, names: list[str
     assert "secret" in str(shown("other", path))
     one = path.replace("/api/tags", "/v1/models")
     assert [shown(tenant, f"{one}/secret")[0] for tenant in ("acme", "other")] == [404, 200]
+
+
+# what clients name
+
+
+@pytest.mark.parametrize(
+    ("model", "path", "body", "status", "error"),
+    [
+        ("w-nothing", "/v1/chat/completions", {}, 404, {"message": "no such model", "code": "model_not_found"}),
+        ("chat", "/v1/responses", {"input": "and now?", "previous_response_id": "resp_of_nobody"}, 404, {"message": "no such response"}),
+        ("chat", "/v1/responses", {"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "f"}]}]}, 403, {"message": "not yours"}),
+    ],
+)
+def test_who_names_what_is_not_there_takes_no_target_from_others(model: str, path: str, body: dict[str, Any], status: int, error: Any) -> None:
+    where = world(b'models: {chat: {targets: [us-large]}, "w-*": {targets: [us-any]}}')
+    raw = chat(model) if not body else orjson.dumps({"model": model, **body})
+    ask = Ask(where, raw, path)
+    attempt = ask.attempt(1, raw)
+    ask.take(attempt.handle(ask.response(status)))
+    answer = orjson.dumps({"error": {"type": "invalid_request_error", "param": None, "code": None, **error}})
+    ask.take(attempt.handle(piece(answer, end=True)))
+    cluster = ask.chain[0]
+    assert where.services.health.why(cluster) is None
+    assert not attempt.alarm
+    said = of_type(ask.exchange.handle(ask.response(status)), Continue)
+    assert said.body is None, "the provider's own words"
+    ask.exchange.handle(piece(answer, end=True))
+    ask.exchange.handle(Closed())
+    learn.settled(ask.exchange, certain=True)
+    assert ask.exchange.record.outcome is Outcome.REJECTED
+    assert where.services.statistics.of(cluster).failures == 0
+
+
+def test_a_model_that_a_target_itself_names_and_its_provider_lacks_is_an_alarm() -> None:
+    where = world(b"models: {chat: {targets: [us-large]}}")
+    ask = Ask(where)
+    attempt = ask.attempt(1, chat())
+    ask.take(attempt.handle(ask.response(404)))
+    ask.take(attempt.handle(piece(b'{"error": {"message": "no such model", "code": "model_not_found"}}', end=True)))
+    assert attempt.alarm
+    assert where.services.health.why("us-large") is not None
+
+
+@pytest.mark.parametrize(("status", "failures"), [(200, 0), (403, 0), (404, 0), (409, 0), (429, 1), (500, 1)])
+def test_what_is_passed_on_says_nothing_of_its_target_where_the_client_may_be_at_fault(status: int, failures: int) -> None:
+    where = world(FILES)
+    ask = Ask(where, b"", "/v1/files/f")
+    attempt = ask.attempt(1, b"")
+    ask.take(attempt.handle(ask.response(status)))
+    ask.exchange.handle(ask.response(status))
+    ask.exchange.handle(piece(b"", end=True))
+    ask.exchange.handle(Closed())
+    learn.settled(ask.exchange, certain=True)
+    assert where.services.statistics.of("us-small").failures == failures

@@ -39,6 +39,9 @@ def needs(body: JSON) -> frozenset[str]:
                 _part(camel(part), found)
     if role == "model":
         found.add(Need.PREFILL)
+    if root.get("cachedContent"):
+        # a part of the prompt that lies with Google
+        found.add(Need.FILE_ID)
     for tool in _objects(root.get("tools")):
         found.update(Need.TOOLS if kind == "functionDeclarations" else Need.SERVER_TOOLS for kind, value in tool.items() if value is not None)
     _config(_object(root.get("generationConfig")), found)
