@@ -64,6 +64,9 @@ def _serve(api: Api, endpoints: dict[str, Endpoint], token: Token | None) -> Cal
             return _refused(refused, overlay=api.live.overlay.state)
         except ClientDisconnect:
             return Response(status_code=400)
+        except asyncio.CancelledError:
+            # uvicorn's, when its last seconds are over
+            return _refused(Refused(503, "ending", "the server ends; the history says whether a change was made"))
         except Exception:
             log.exception("a bug in the admin API")
             return _refused(Refused(500, "internal", "internal error; the server's log says where"))

@@ -56,7 +56,7 @@ _MATCH = Parameter("If-Match", "header", _TEXT, "the ETag of what was read; need
 _NONE_MATCH = Parameter("If-None-Match", "header", {"type": "string", "enum": ["*"]}, "needed for what is not there yet")
 _LIMIT = Parameter("limit", "query", {"type": "integer", "minimum": 1, "maximum": 1000}, "at most so many")
 _CHANGING = (_DRY, _EXPIRES, _EXPIRES_IN, _AUTHOR, _MATCH)
-_REFUSALS = (403, 409, 412, 422, 428, 503)
+_REFUSALS = (403, 409, 412, 422, 428)
 _LOG_LEVEL = reports.LogLevel()
 
 
@@ -116,7 +116,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         refusals=_REFUSALS,
     ),
     Endpoint("GET", "/v1/diff", "the registry file against what is in force", revisions.diff, "Diff"),
-    Endpoint("GET", "/v1/history", "who changed what and when, the newest first", revisions.history, "History", (_LIMIT,), refusals=(503,)),
+    Endpoint("GET", "/v1/history", "who changed what and when, the newest first", revisions.history, "History", (_LIMIT,)),
     Endpoint(
         *(
             "POST",
@@ -147,7 +147,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
 )
 
-_ALWAYS = (400, 401, 404, 405, 413, 421, 500)
+_ALWAYS = (400, 401, 404, 405, 413, 421, 500, 503)
 _MEANINGS = {
     400: "the request makes no sense",
     401: "no token, or a wrong one (over TCP)",
@@ -161,7 +161,7 @@ _MEANINGS = {
     422: "the registry would not load, or Envoy would not take it; nothing has changed",
     428: "a condition is missing",
     500: "a bug",
-    503: "it cannot be done or kept at the moment; nothing has changed",
+    503: "it cannot be done or kept at the moment, and nothing has changed; or the server ends",
 }
 
 

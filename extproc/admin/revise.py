@@ -160,8 +160,14 @@ class Reviser:
         """A caller who leaves does not leave a change half made."""
         task = asyncio.create_task(self._make(entries, by, action))
         self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
+        task.add_done_callback(self._ended)
         return await asyncio.shield(task)
+
+    def _ended(self, task: asyncio.Task[Done]) -> None:
+        self._under_way.discard(task)
+        if not task.cancelled():
+            # also where nobody waits for it any more
+            task.exception()
 
     async def _make(self, entries: Callable[[Stamp], tuple[Entry, ...]], by: By, action: str) -> Done:
         live = self.live

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import getpass
 import os
 import socket
@@ -302,3 +303,27 @@ def test_a_server_that_ends_leaves_the_door_of_its_successor(place: Path) -> Non
         assert not path.exists()
 
     go(test())
+
+
+def test_a_change_that_takes_longer_than_the_server_lives(place: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Who asked for it is told, and it is made or not, whole."""
+    monkeypatch.setattr("extproc.admin.listen.LAST_WORDS", 0.05)
+
+    async def test() -> None:
+        rig = ApiRig(place)
+        async with unix(place / "s") as client:
+            async with rig.live.turn:
+                async with listening(rig.api, place / "s"):
+                    asked = asyncio.create_task(client.patch("/v1/models/chat", json={"strict": True}, headers={"if-match": '"stale"'}))
+                    while not rig.revise._under_way:
+                        await asyncio.sleep(0.001)
+                answer = await asked
+                assert (answer.status_code, answer.json()["error"]["code"]) == (503, "ending")
+            while rig.revise._under_way:
+                await asyncio.sleep(0.001)
+        assert rig.live.overlay.entries == ()
+
+    with caplog.at_level("ERROR"):
+        go(test())
+        gc.collect()
+    assert [r.getMessage() for r in caplog.records if "shutdown" not in r.getMessage()] == []
