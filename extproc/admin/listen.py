@@ -62,7 +62,9 @@ class _Bounded(H11Protocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        self._wait()
+        # of requests that came together the next has begun by now
+        if self.cycle.response_complete:
+            self._wait()
 
     def _wait(self) -> None:
         self._busy()

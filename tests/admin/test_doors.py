@@ -327,3 +327,25 @@ def test_a_change_that_takes_longer_than_the_server_lives(place: Path, monkeypat
         go(test())
         gc.collect()
     assert [r.getMessage() for r in caplog.records if "shutdown" not in r.getMessage()] == []
+
+
+def test_requests_that_come_together_are_all_answered(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("extproc.admin.listen.ASK_WITHIN", 0.05)
+
+    async def test() -> None:
+        rig = ApiRig(place)
+        async with listening(rig.api, place / "s"):
+            reader, writer = await asyncio.open_unix_connection(str(place / "s"))
+            body = b'{"strict": true}'
+            change = b"PATCH /v1/models/chat HTTP/1.1\r\nhost: x\r\nif-match: *\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+            async with rig.live.turn:
+                writer.write(b"GET /v1/models/chat HTTP/1.1\r\nhost: x\r\n\r\n" + change)
+                assert b" 200 " in await reader.readline()
+                while not rig.revise._under_way:
+                    await asyncio.sleep(0.001)
+                await asyncio.sleep(0.1)  # longer than a connection may wait
+            said = await reader.readuntil(b'"changed":true')
+            assert b" 200 " in said
+            writer.close()
+
+    go(test())
