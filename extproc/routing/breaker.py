@@ -35,6 +35,8 @@ class Event(Enum):
     """An answer is whole."""
     TAKEN = "taken"
     """A request goes there first."""
+    LEFT = "left"
+    """The client of the probe left before there was an answer."""
 
 
 class Move(Enum):
@@ -44,6 +46,7 @@ class Move(Enum):
     OPEN = "open"
     CLOSE = "close"
     PROBE = "probe"
+    FREE = "free"
 
 
 TABLE: dict[State, dict[Event, Move]] = {
@@ -53,6 +56,7 @@ TABLE: dict[State, dict[Event, Move]] = {
         Event.ANSWERED: Move.RESET,
         Event.FINISHED: Move.RESET,
         Event.TAKEN: Move.NONE,
+        Event.LEFT: Move.NONE,
     },
     State.OPEN: {
         # only a last resort asks here: its failure is no news, its answer is
@@ -61,6 +65,7 @@ TABLE: dict[State, dict[Event, Move]] = {
         Event.ANSWERED: Move.CLOSE,
         Event.FINISHED: Move.NONE,
         Event.TAKEN: Move.NONE,
+        Event.LEFT: Move.NONE,
     },
     State.HALF_OPEN: {
         Event.FAILED: Move.OPEN,
@@ -68,6 +73,8 @@ TABLE: dict[State, dict[Event, Move]] = {
         Event.ANSWERED: Move.CLOSE,
         Event.FINISHED: Move.NONE,
         Event.TAKEN: Move.PROBE,
+        # or whoever asks and leaves, again and again, would keep it from coming back
+        Event.LEFT: Move.FREE,
     },
 }
 
@@ -143,6 +150,8 @@ class Breaker:
             case Move.PROBE:
                 if self.out(now) is None:
                     self._probing = now
+            case Move.FREE:
+                self._probing = -inf
             case Move.NONE:
                 pass
 

@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Any
 
 from extproc.core.errors import ErrorKind
-from extproc.routing.breaker import Breaker, Event, Patience
+from extproc.routing.breaker import Breaker, Event, Patience, State
 
 
 class Out(Enum):
@@ -119,12 +119,19 @@ class Health:
         """An answer of `cluster` came to its end."""
         self._on(cluster, Event.FINISHED, asked)
 
-    def taken(self, cluster: str) -> None:
-        """A request goes to `cluster` first: where it is to be probed, this one is the probe."""
+    def taken(self, cluster: str) -> bool:
+        """A request goes to `cluster` first. Where that is to be probed, this one is the probe: then True."""
         breaker = self._breakers.get(cluster)
-        if breaker is not None:
-            now = self._clock()
-            breaker.on(Event.TAKEN, now, now)
+        if breaker is None:
+            return False
+        now = self._clock()
+        probes = breaker.state(now) is State.HALF_OPEN and breaker.out(now) is None
+        breaker.on(Event.TAKEN, now, now)
+        return probes
+
+    def left(self, cluster: str) -> None:
+        """The client of the probe of `cluster` left before there was an answer: another request may probe."""
+        self._on(cluster, Event.LEFT, self._clock())
 
     def _breaker(self, cluster: str) -> Breaker:
         return self._breakers.get(cluster) or self._breakers.setdefault(cluster, Breaker(self._patience))

@@ -27,7 +27,7 @@ CLIENT_GONE = "client_gone"
 """The client left: says nothing about the target's reliability."""
 OK = "ok"
 CUT, STALLED, NO_ANSWER = "cut", "stalled", "no_answer"
-BLAMELESS = frozenset(kind.value for kind in ErrorKind if about_request(kind))
+BLAMELESS = frozenset(kind.value for kind in ErrorKind if about_request(kind) or kind is ErrorKind.TOO_LARGE)
 """The request itself was at fault: the target did answer."""
 OUTCOMES = (OK, CLIENT_GONE, CUT, STALLED, NO_ANSWER, *(kind.value for kind in ErrorKind))
 

@@ -15,12 +15,11 @@ second, without the time that was lost before.
 
 from __future__ import annotations
 
-from extproc.core.errors import ErrorKind
-from extproc.core.verdict import about_request
 from extproc.registry.policy import Objectives
+from extproc.routing.measured import BLAMELESS
 from extproc.routing.statistics import CLIENT_GONE, OK, Sample
 
-TEACHES_NOTHING = frozenset({CLIENT_GONE, *(kind.value for kind in ErrorKind if about_request(kind))})
+TEACHES_NOTHING = frozenset({CLIENT_GONE, *BLAMELESS})
 """Outcomes that say nothing of the target: the client left, or the request itself was at fault."""
 
 

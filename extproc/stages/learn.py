@@ -60,7 +60,8 @@ def departed(services: Services, here: UnderWay, cluster: str) -> None:
     """A routed request goes to `cluster` first."""
     services.statistics.began(cluster)
     here.counted.append(cluster)
-    services.health.taken(cluster)
+    if services.health.taken(cluster):
+        here.probes = cluster
 
 
 def attempted(services: Services, here: UnderWay | None, note: AttemptNote, target: Target) -> None:
@@ -133,6 +134,8 @@ def over(exchange: RequestExchange) -> None:
     if here is not None:
         here.over = True
         _leaves(services, here)
+        if here.probes and record.outcome is Outcome.CLIENT_GONE and not any(_told(note, here.probes) for note in exchange.notes):
+            services.health.left(here.probes)
     if exchange.admitted is not None:
         usage, usd = used(exchange), record.cost_usd
         gone = record.outcome in _BROKEN_OFF
@@ -142,6 +145,11 @@ def over(exchange: RequestExchange) -> None:
         # before an answer has begun nobody knows what it would take: the reservation stands
         tokens = float(usage.total) if usage is not None else exchange.admitted.tokens if gone else 0.0
         services.limits.settle(exchange.admitted, tokens, usd or 0.0, services.wall())
+
+
+def _told(note: AttemptNote, cluster: str) -> bool:
+    """Has the attempt of `note` said anything of `cluster`?"""
+    return note.cluster == cluster and (note.verdict != "" or note.ended > 0)
 
 
 def _supposed(exchange: RequestExchange, usage: Usage | None) -> Usage:

@@ -36,8 +36,9 @@ class _Health(Health):
         for name in Health.__slots__:
             setattr(self, name, getattr(real, name))
 
-    def taken(self, cluster: str) -> None:
+    def taken(self, cluster: str) -> bool:  # noqa: ARG002
         """Nobody probes."""
+        return False
 
 
 class _Limits(Limits):

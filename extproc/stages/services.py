@@ -98,13 +98,15 @@ class UnderWay:
 
     `body` is the parsed client body, shared and never changed; None once an answer has begun. `notes` are the attempts seen so far. `counted` is
     the cluster where it counts as under way, empty for nowhere: whoever takes it out counts it down, in whatever thread. `over`: the request has
-    ended. `session` is what affinity goes by, `estimated` the tokens of its prompt as `family` counts them, uncorrected (0: nobody estimated).
+    ended. `probes` is the cluster that it probes ("" none). `session` is what affinity goes by, `estimated` the tokens of its prompt as `family`
+    counts them, uncorrected (0: nobody estimated).
     """
 
     body: Any
     notes: dict[int, AttemptNote] = field(default_factory=dict)
     counted: list[str] = field(default_factory=list)
     over: bool = False
+    probes: str = ""
     session: str = ""
     estimated: float = 0.0
     family: str = ""

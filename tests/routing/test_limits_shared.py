@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from extproc.registry.policy import Limit
@@ -105,6 +105,7 @@ def test_amounts_that_are_none() -> None:
     limit=st.integers(20, 200),
     seed=st.integers(0, 10**6),
 )
+@settings(deadline=None)
 def test_replicas_overshoot_by_at_most_rate_times_interval_times_replicas(replicas: int, interval: float, rate: int, limit: int, seed: int) -> None:
     """Each replica takes `rate` requests a second, and tells and hears at moments of its own, twice in an interval."""
     rng = random.Random(seed)

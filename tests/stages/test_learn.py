@@ -451,3 +451,24 @@ def test_what_is_left_changes_nothing() -> None:
     trip = Trip()
     trip.begins(x_ratelimit_remaining_requests="1", x_ratelimit_reset_requests="9s", x_ratelimit_remaining_tokens="many")
     assert not trip.out("a")
+
+
+@pytest.mark.parametrize("sent", [False, True])
+def test_a_probe_whose_client_leaves_is_free_for_the_next(sent: bool) -> None:
+    """Or whoever asks and leaves, again and again, would keep a target from coming back."""
+    trip = Trip()
+    health = trip.world.services.health
+    for _ in range(2):
+        health.failed("a", trip.world.clock())
+    trip.world.clock.now += 6.0
+    probe = again(trip)
+    assert probe.chain[0] == "a"
+    assert again(trip).chain[0] == "b", "one probe at a time"
+    if sent:
+        probe.attempt(1, probe.body)
+    probe.close()
+    next_one = again(trip)
+    assert next_one.chain[0] == "a"
+    next_one.answers()
+    assert not trip.out("a")
+    assert health.state("a")["breaker"] == "closed"
