@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -237,17 +236,18 @@ def overlay_of(raw: bytes) -> Overlay:
 
 
 def replace_file(target: Path, content: bytes, *, sync: bool = True) -> None:
-    """By rename, readable for the user alone."""
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".", suffix=".tmp")
+    """By rename, readable for the user alone. What a kill leaves beside it is taken again the next time; each file has one writer."""
+    temporary = target.with_name(f".{target.name}.tmp")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             if sync:
                 os.fsync(file.fileno())
-        Path(temporary).replace(target)
+        temporary.replace(target)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     if sync:
         directory = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)

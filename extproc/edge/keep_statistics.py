@@ -10,6 +10,7 @@ The same minute's work forgets clusters and models that the registry no longer h
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import tempfile
@@ -42,6 +43,10 @@ class Keeper:
         """Take over what was saved. Before the first request; never raises for what is in the file."""
         self._tend()
         services = self._services
+        with contextlib.suppress(OSError):
+            # of a predecessor that was killed while it wrote
+            for left in self._path.parent.glob(f".{self._path.name}-*"):
+                left.unlink(missing_ok=True)
         try:
             saved = self._read()
         except FileNotFoundError:

@@ -8,7 +8,6 @@ read at start only. Secrets that nobody names any more go last.
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 
 from extproc.envoyconfig.render import BOOTSTRAP, CDS, RDS
@@ -43,13 +42,15 @@ def write(files: dict[str, bytes], directory: Path) -> list[str]:
 
 def _beside(target: Path, content: bytes) -> Path:
     """A file with this content that can be renamed to `target`."""
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".", suffix=".tmp")
+    # what a kill leaves here is taken again the next time
+    temporary = target.with_name(f".{target.name}.tmp")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
-    return Path(temporary)
+    return temporary

@@ -219,3 +219,12 @@ sys.stdin.read()
         assert rig.live.leads
 
     go(test())
+
+
+def test_what_a_kill_has_left_half_written_is_taken_again(files: StateFiles) -> None:
+    for name in ("overlay.json", "last-good.yaml"):
+        (files.directory / f".{name}.tmp").write_text("half of something that is longer than what comes now" * 100)
+    files.write(Overlay(1, ENTRIES), record(1))
+    files.write_last_good(b"one")
+    assert files.read_overlay() == Overlay(1, ENTRIES)
+    assert sorted(p.name for p in files.directory.iterdir()) == ["history.jsonl", "last-good.yaml", "overlay.json"]

@@ -132,3 +132,13 @@ def test_it_saves_by_itself_and_forgets_what_the_registry_no_longer_has(tmp_path
     go(test())
     assert "a" not in orjson.loads(path.read_bytes())["statistics"]["measured"]
     assert made.services.health.why("a") is None
+
+
+def test_what_a_kill_has_left_half_written_is_cleared_away(tmp_path: Path) -> None:
+    path = tmp_path / "statistics-0.json"
+    keeper = Keeper(path, taught().services)
+    keeper.save()
+    for name in (".statistics-0.json-a1b2", ".statistics-1.json-a1b2"):
+        (tmp_path / name).write_text("{")
+    keeper.load()
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".statistics-1.json-a1b2", "statistics-0.json"], "another worker's is its own"

@@ -74,3 +74,11 @@ def test_a_disk_that_is_full_leaves_the_old_files_together(tmp_path: Path, monke
     with pytest.raises(OSError, match="No space"):
         write({name: content + b" of another" for name, content in FILES.items()}, tmp_path)
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+
+
+def test_what_a_kill_has_left_half_written_is_taken_again(tmp_path: Path) -> None:
+    write({}, tmp_path)
+    for name in (".cds.yaml.tmp", "sds/.a.yaml.tmp"):
+        (tmp_path / name).write_bytes(b"half of something" * 100)
+    write(FILES, tmp_path)
+    assert {str(p.relative_to(tmp_path)): p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == FILES
