@@ -121,12 +121,14 @@ def patched(tree: Any, patch: Any) -> Any:
     return out
 
 
+@settings(deadline=None)
 @given(ROOTS, PATHS, st.one_of(st.just(ABSENT), TREES))
 def test_what_is_put_stands_there(tree: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
     after = laid_over(tree, replaced(tree, path, value))
     assert value_at(after, path) is ABSENT if value is ABSENT else same(value_at(after, path), value)
 
 
+@settings(deadline=None)
 @given(ROOTS, st.dictionaries(st.sampled_from("abc"), TREES, max_size=3))
 def test_a_merge_patch_is_rfc_7396s(tree: dict[str, Any], patch: dict[str, Any]) -> None:
     tree = {"root": tree}
@@ -135,6 +137,7 @@ def test_a_merge_patch_is_rfc_7396s(tree: dict[str, Any], patch: dict[str, Any])
     assert same(without_nulls(patch), patched({}, patch))
 
 
+@settings(deadline=None)
 @given(ROOTS, ROOTS)
 def test_differences_lead_from_one_to_the_other(one: dict[str, Any], other: dict[str, Any]) -> None:
     found = list(differences(one, other))
@@ -142,6 +145,7 @@ def test_differences_lead_from_one_to_the_other(one: dict[str, Any], other: dict
     assert bool(found) != same(one, other)
 
 
+@settings(deadline=None)
 @example({}, [(("a",), 1, None), (("a",), 2, 1), (("a",), 1, 3)])
 @given(ROOTS, st.lists(st.tuples(PATHS, st.one_of(st.just(ABSENT), TREES), st.one_of(st.none(), st.integers(1, 5))), max_size=6))
 def test_at_any_time_the_newest_change_that_lasts_counts(base: dict[str, Any], changes: list[tuple[tuple[str, ...], Any, int | None]]) -> None:
@@ -162,6 +166,7 @@ def test_at_any_time_the_newest_change_that_lasts_counts(base: dict[str, Any], c
     assert checked(affirmed(entries, {}, "e"), {}, "f").conflicts == ()
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(PLACES, st.one_of(SENSIBLE, st.none())), max_size=4))
 def test_the_document_is_the_registrys_own(changes: list[tuple[tuple[str, str], Mapping[str, Any] | None]]) -> None:
     """Laying changes over plain data gives what the registry's reader makes of them, where it takes them."""
