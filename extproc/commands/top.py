@@ -20,6 +20,7 @@ _SCREEN_ON, _SCREEN_OFF = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 _HOME, _CLEAR_LINE, _CLEAR_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 _BOLD, _RED, _YELLOW, _DIM, _PLAIN = "\x1b[1m", "\x1b[31m", "\x1b[33m", "\x1b[2m", "\x1b[0m"
 _ESCAPE = re.compile("\x1b\\[[0-9;?]*[A-Za-z]")
+_NO_EDGE = 10_000
 _DECISIONS = ("AT", "MODEL", "RULE", "RANK BY", "CHAIN", "WHY", "OUTCOME")
 _LEAST = ("RANK BY", "WHY", "RULE")
 _WORST_FIRST = {"ok": 2, "drained": 1}
@@ -93,7 +94,8 @@ def _own_screen() -> Iterator[None]:
 
 
 def _look(client: AdminClient) -> list[str]:
-    width, height = shutil.get_terminal_size((120, 40))
+    # a file or a pipe has no edge
+    width, height = shutil.get_terminal_size((120, 40)) if sys.stdout.isatty() else (_NO_EDGE, _NO_EDGE)
     statistics, status = read(client)
     decisions = client.get("/v1/decisions", {"limit": 20}).body.get("decisions") or []
     return screen(statistics, status, decisions, width, height)

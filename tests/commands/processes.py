@@ -44,6 +44,8 @@ class Command:
             [sys.executable, *(argv or ("-m", "extproc")), *arguments],
             env=env,
             stdin=subprocess.DEVNULL,
+            # whoever runs the tests under nohup has it ignored, and so would everything that they start
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

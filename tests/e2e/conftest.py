@@ -64,8 +64,7 @@ def registry_text(sims: Mapping[str, Simulator], directory: Path) -> str:
         credential = f"{{aws: {key}}}, region: eu-central-1" if name in AWS else key
         providers.append(f'  {name}: {{kind: {kind}, url: "{sim.url}{path}", credential: {credential}, envoy: {_NO_EJECTION}}}')
         api = f", api: {APIS[name]}" if name in APIS else ""
-        # bodies of 40 MB have more tokens than any window
-        targets.append(f'  {name}: {{provider: {name}, model: "{MODELS[sim.dialect]}", context_window: 100_000_000{api}}}')
+        targets.append(f'  {name}: {{provider: {name}, model: "{MODELS[sim.dialect]}"{api}}}')
         # pairs: nothing is meant to be slow, so a busy machine has time
         models.append(f"  {name}: {{targets: [{name}], timeouts: {{unary_attempt: 20s, first_token: 20s, stall: 20s, deadline: 25s}}}}")
     chains = [*FIRST.items(), ("oa", "an"), ("an", "oa"), ("an", "ge"), ("ge", "oa")]
@@ -81,6 +80,8 @@ def registry_text(sims: Mapping[str, Simulator], directory: Path) -> str:
         "  small: {provider: oa, model: gpt-4o-small, context_window: 8000}",
         "  large: {provider: an, model: claude-large, context_window: 200000}",
         "  mute: {provider: oa, model: gpt-mute, capabilities: {tools: false}}",
+        # bodies of 40 MB have more tokens than any window
+        *(f'  wide-{name}: {{provider: {name}, model: "{MODELS[sims[name].dialect]}", context_window: 100_000_000}}' for name in ("oa", "ob", "an")),
         f"  fragile: {{provider: oa, model: gpt-fragile, envoy: {_EJECTION}}}",
     ]
     slow = "timeouts: {unary_attempt: 20s, first_token: 20s, stall: 20s, deadline: 25s}"
@@ -94,8 +95,8 @@ def registry_text(sims: Mapping[str, Simulator], directory: Path) -> str:
         "  all-three: {targets: [oa, an, ge]}",
         "  hurried: {targets: [oa, an, ge, ob], timeouts: {unary_attempt: 0.4s, first_token: 0.4s, deadline: 0.9s}, attempts: {wait_at_most: 0s}}",
         f"  load: {{targets: [oa, an], {slow}}}",
-        "  large-same: {targets: [oa, ob], timeouts: {unary_attempt: 60s, first_token: 60s, stall: 60s, deadline: 90s}}",
-        "  large-cross: {targets: [oa, an], timeouts: {unary_attempt: 60s, first_token: 60s, stall: 60s, deadline: 90s}}",
+        "  large-same: {targets: [wide-oa, wide-ob], timeouts: {unary_attempt: 60s, first_token: 60s, stall: 60s, deadline: 90s}}",
+        "  large-cross: {targets: [wide-oa, wide-an], timeouts: {unary_attempt: 60s, first_token: 60s, stall: 60s, deadline: 90s}}",
         "  late-an: {targets: [late, an]}",
         "  strict: {targets: [ge], strict: true, aliases: [strict-alias, 'wild-*']}",
     ]

@@ -63,7 +63,7 @@ def test_large_body_translated(stack: Stack, make: object, megabytes: int) -> No
     stack.fault("oa", FaultKind.RESET)
     answer = post(stack, CHAT, body.replace(b'"MODEL"', b'"large-cross"', 1))
     assert answer.status_code == 200
-    assert answer.headers["x-llm-target"] == "an"
+    assert answer.headers["x-llm-target"] == "wide-an"
     (request,) = stack.received("an")
     assert request.problem is None
     assert request.length > megabytes * MB * 0.9
