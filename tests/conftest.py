@@ -13,6 +13,7 @@ ROOT = Path(__file__).parent
 PROCESSES = ("e2e", "commands", "envoyconfig")
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in a hook of the same name
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         place = item.path.relative_to(ROOT).parts
