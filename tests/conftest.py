@@ -5,16 +5,22 @@ Two at once is what two cores carry: the tests with processes wait for most of t
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
-ROOT = Path(__file__).parent
 PROCESSES = ("e2e", "commands", "envoyconfig")
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in a hook of the same name
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        place = item.path.relative_to(ROOT).parts
-        item.add_marker(pytest.mark.xdist_group("processes" if place[0] in PROCESSES else "/".join(place)))
+class ByFile(LoadScopeScheduling):
+    """Whole files, and all of `PROCESSES` as one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "processes" if file.split("/")[1] in PROCESSES else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    return ByFile(config, log)
