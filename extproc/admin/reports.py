@@ -13,7 +13,6 @@ from extproc.admin import hidden
 from extproc.admin.api import Api, time_said
 from extproc.admin.ask import Answer, Ask, etag_of
 from extproc.admin.refusal import Refused
-from extproc.edge.reload import clusters_of
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 _MOST_COUNTERS = 1000
@@ -24,7 +23,7 @@ async def status(api: Api, ask: Ask) -> Answer:  # noqa: ARG001
     """Am I serving, and with what?"""
     live, health = api.live, api.services.health
     registry = live.registry
-    clusters = sorted(clusters_of(registry))
+    clusters = sorted(registry.clusters)
     states = {cluster: health.state(cluster) for cluster in clusters}
     body: dict[str, Any] = {
         "serving": not api.draining,

@@ -87,7 +87,7 @@ class Keeper:
 
     def _tend(self) -> None:
         registry = self._services.snapshots.current
-        clusters = frozenset(cluster for target in registry.targets.values() for cluster in target.clusters)
+        clusters = registry.clusters
         self._services.statistics.keep(clusters, registry.models.keys())
         self._services.health.keep(clusters)
 

@@ -59,11 +59,6 @@ Commit = Callable[[], Awaitable[None]]
 """Makes a change last, just before it is used. What it raises refuses the change."""
 
 
-def clusters_of(registry: Registry) -> frozenset[str]:
-    """Every cluster that a chain of `registry` may name."""
-    return frozenset(c for target in registry.targets.values() for c in target.clusters)
-
-
 def merged(old: Registry, new: Registry) -> Registry:
     """Both registries' targets: what Envoy must know while requests of both are under way. The new definition wins."""
     both = {name: _with_old_keys(new.targets[name], target) if name in new.targets else target for name, target in old.targets.items()}
@@ -122,7 +117,7 @@ class Reloader:
         processes get to know it before this one routes with it."""
         async with self._turn:
             # of thousands of targets this takes a while
-            needed, there = await asyncio.to_thread(lambda: (clusters_of(new), clusters_of(self._snapshots.current)))
+            needed, there = await asyncio.to_thread(lambda: (new.clusters, self._snapshots.current.clusters))
             # what is to be removed was left by older chains: a change that names the same clusters as before does not put it off
             renewed = needed != there or self._removal is None or self._removal.done()
             if renewed and self._removal is not None:
@@ -147,7 +142,7 @@ class Reloader:
         # attempts of older requests may meet the new clusters before the first new request does
         self._snapshots.learn(new)
         together = await asyncio.to_thread(merged, self._standing, new)
-        left_over = await asyncio.to_thread(clusters_of, together) != needed if needed != there else self._left_over
+        left_over = await asyncio.to_thread(lambda: together.clusters) != needed if needed != there else self._left_over
         why, changed = await self._ready(together, needed, there)
         if why is not None:
             return why

@@ -44,7 +44,7 @@ def check_bootstrap(registry: Registry, sources: Sources) -> list[Problem]:
     """What the rest of the bootstrap is built by us."""
     whole, static = Block.of(sources.bootstrap), Block.of(sources.bootstrap, "static_resources")
     problems = refused(whole, _BOOTSTRAP_REFUSED) + refused(static, _STATIC_REFUSED)
-    taken = {*RESERVED, *(cluster for target in registry.targets.values() for cluster in target.clusters)}
+    taken = {*RESERVED, *registry.clusters}
     clusters = member(static.data, ("clusters",))
     if clusters is not None and not isinstance(clusters, list):
         return [*problems, static.problem(("clusters",), "must be a list")]

@@ -86,14 +86,10 @@ def _credential(name: str, field: Field, kind: ProviderKind | None, directory: s
     record = field.record(SOURCES, later=LATER, hints=HINTS, wanted="{file: /path} or {env: NAME}")
     if record is None:
         return None
-    written = [source for source in SOURCES if record.get(source) is not None]
-    if len(written) != 1:
-        if not record.refused:
-            field.fail("needs exactly one of `file`, `env`, `aws`, `google` and `entra`")
+    written = record.only(*SOURCES)
+    if written is None:
         return None
-    source = written[0]
-    inner = record.get(source)
-    assert inner is not None
+    source, inner = written
     if source == "file":
         path = read_path(inner, directory)
         return Credential(name, file=path) if path is not None else None

@@ -206,6 +206,16 @@ class Record:
     def get(self, key: str) -> Field | None:
         return self._fields.get(key)
 
+    def only(self, *keys: str) -> tuple[str, Field] | None:
+        """The one of `keys` that stands here, and its value; None with the problem that none or several do."""
+        written = [(key, found) for key in keys if (found := self._fields.get(key)) is not None]
+        if len(written) == 1:
+            return written[0]
+        if not self.refused:
+            *others, last = (f"`{key}`" for key in keys)
+            self.field.fail(f"needs exactly one of {', '.join(others)} and {last}")
+        return None
+
     def need(self, key: str, example: str) -> Field | None:
         """The member, or None with the problem that it is missing."""
         found = self._fields.get(key)

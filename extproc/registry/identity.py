@@ -97,14 +97,10 @@ def _source(field: Field) -> IdentitySource | None:
     record = field.record(KINDS, hints=_KIND_HINTS, wanted="{jwt_claim: name}, {header: name} or {certificate: uri_san}")
     if record is None:
         return None
-    written = [kind for kind in KINDS if record.get(kind) is not None]
-    if len(written) != 1:
-        if not record.refused:
-            field.fail("needs exactly one of `jwt_claim`, `header` and `certificate`")
+    written = record.only(*KINDS)
+    if written is None:
         return None
-    kind = written[0]
-    inner = record.get(kind)
-    assert inner is not None
+    kind, inner = written
     if kind == "certificate":
         name = inner.choice(CERTIFICATE)
     elif kind == "header":

@@ -283,6 +283,11 @@ class Registry:
         """The model that a client's name means: exact name or alias, then the longest wildcard; None is an unknown model."""
         return self._names.find(name)
 
+    @property
+    def clusters(self) -> frozenset[str]:
+        """Every cluster that a chain of this registry may name. Worked out anew each time: thousands take a while."""
+        return frozenset(c for target in self.targets.values() for c in target.clusters)
+
     def cluster_target(self, cluster: str) -> Target | None:
         """The target behind an Envoy cluster name."""
         return self.targets.get(cluster.partition("@")[0])

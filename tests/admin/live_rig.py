@@ -14,7 +14,7 @@ from extproc.admin.live import LiveRegistry
 from extproc.admin.revise import By, Done, Reviser
 from extproc.admin.sharing import SharedOverlay
 from extproc.admin.tree import Difference, Set, merged
-from extproc.edge.reload import Reloader, Written, clusters_of
+from extproc.edge.reload import Reloader, Written
 from extproc.registry.types import Registry
 from extproc.stages.services import Snapshots
 
@@ -37,7 +37,7 @@ class Envoy:
     """Takes whatever it is given, at once, unless it is told to refuse. `written` are the clusters of every writing."""
 
     def __init__(self, registry: Registry) -> None:
-        self.there = clusters_of(registry)
+        self.there = registry.clusters
         self.written: list[frozenset[str]] = []
         self.refusal: str | None = None
 
@@ -47,9 +47,9 @@ class Envoy:
     async def write(self, registry: Registry) -> Written:
         if self.refusal is not None:
             return Written(self.refusal)
-        if clusters_of(registry) == self.there:
+        if registry.clusters == self.there:
             return Written(None)
-        self.there = clusters_of(registry)
+        self.there = registry.clusters
         self.written.append(self.there)
         return Written(None, changed=True)
 

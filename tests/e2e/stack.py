@@ -298,6 +298,18 @@ def until(true: Callable[[], object], what: str, seconds: float = PATIENCE) -> N
         time.sleep(0.02)
 
 
+def two_providers(sims: Mapping[str, Simulator], directory: Path) -> str:
+    """The providers and targets of a registry for an OpenAI simulator `oa` and an Anthropic one `an`, each with its key file."""
+    return f"""\
+providers:
+  oa: {{kind: openai, url: "{sims["oa"].url}/v1", credential: {{file: {directory}/keys/oa}}}}
+  an: {{kind: anthropic, url: "{sims["an"].url}/v1", credential: {{file: {directory}/keys/an}}}}
+targets:
+  oa: {{provider: oa, model: gpt-4o}}
+  an: {{provider: an, model: claude-sonnet-4-5}}
+"""
+
+
 def chains(**models: Sequence[str]) -> str:
     """Models of a registry in one line each."""
     return "\n".join(f"  {name}: {{targets: [{', '.join(targets)}]}}" for name, targets in models.items())

@@ -19,7 +19,7 @@ from extproc.registry.load import load_registry
 from extproc.simulator import Simulator
 from tests.e2e.processes import server_process
 from tests.e2e.sdks import CLIENT_KEY, TIMEOUT, Anthropic, OpenAI, Sdk
-from tests.e2e.stack import LoopThread, running_simulators, until, wait_healthy, write_keys
+from tests.e2e.stack import LoopThread, running_simulators, two_providers, until, wait_healthy, write_keys
 from tests.envoy_process import RunningEnvoy, running_envoy, short_directory
 
 KEYS = {"oa": "sk-down-oa", "an": "sk-down-an"}
@@ -49,17 +49,11 @@ def setup(request: pytest.FixtureRequest) -> Iterator[Setup]:
         with short_directory() as directory, running_simulators(thread, {"oa": "openai_chat", "an": "anthropic_messages"}, KEYS) as sims:
             write_keys(directory, KEYS)
             registry = directory / "registry.yaml"
-            registry.write_text(f'''version: 1
-providers:
-  oa: {{kind: openai, url: "{sims["oa"].url}/v1", credential: {{file: {directory}/keys/oa}}}}
-  an: {{kind: anthropic, url: "{sims["an"].url}/v1", credential: {{file: {directory}/keys/an}}}}
-targets:
-  oa: {{provider: oa, model: gpt-4o}}
-  an: {{provider: an, model: claude-sonnet-4-5}}
-models:
+            registry.write_text(f"""version: 1
+{two_providers(sims, directory)}models:
   oa: {{targets: [oa]}}
   an: {{targets: [an]}}
-''')
+""")
             (directory / "run").mkdir()
             with running_envoy(load_registry(registry), directory=directory, workers=request.param) as envoy:
                 yield Setup(directory, registry, envoy, sims)

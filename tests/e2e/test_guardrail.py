@@ -14,7 +14,7 @@ import pytest
 
 from extproc.simulator import Simulator
 from tests.e2e.examples import with_example
-from tests.e2e.stack import PATIENCE, Stack, running_stack
+from tests.e2e.stack import PATIENCE, Stack, running_stack, two_providers
 
 KEYS = {"oa": "sk-of-oa", "an": "sk-of-an"}
 
@@ -22,13 +22,7 @@ KEYS = {"oa": "sk-of-oa", "an": "sk-of-an"}
 def registry_text(sims: Mapping[str, Simulator], directory: Path) -> str:
     return f"""
 version: 1
-providers:
-  oa: {{kind: openai, url: "{sims["oa"].url}/v1", credential: {{file: {directory}/keys/oa}}}}
-  an: {{kind: anthropic, url: "{sims["an"].url}/v1", credential: {{file: {directory}/keys/an}}}}
-targets:
-  oa: {{provider: oa, model: gpt-4o}}
-  an: {{provider: an, model: claude-sonnet-4-5}}
-models:
+{two_providers(sims, directory)}models:
   chat: {{targets: [oa, an]}}
 """
 

@@ -24,7 +24,7 @@ from extproc.envoyconfig.check import check
 from extproc.envoyconfig.options import Options
 from extproc.simulator import Simulator
 from tests.e2e.examples import with_example
-from tests.e2e.stack import PATIENCE, Stack, running_stack
+from tests.e2e.stack import PATIENCE, Stack, running_stack, two_providers
 from tests.envoyconfig.registries import provider, registry, target
 
 KEYS = {"oa": "sk-of-oa", "an": "sk-of-an"}
@@ -38,13 +38,7 @@ def registry_text(identity: str) -> Any:
         return f"""
 version: 1
 identity: {identity}
-providers:
-  oa: {{kind: openai, url: "{sims["oa"].url}/v1", credential: {{file: {directory}/keys/oa}}}}
-  an: {{kind: anthropic, url: "{sims["an"].url}/v1", credential: {{file: {directory}/keys/an}}}}
-targets:
-  oa: {{provider: oa, model: gpt-4o}}
-  an: {{provider: an, model: claude-sonnet-4-5}}
-models:
+{two_providers(sims, directory)}models:
   oa: {{targets: [oa]}}
   an: {{targets: [an]}}
 """

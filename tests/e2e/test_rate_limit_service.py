@@ -27,7 +27,7 @@ from extproc.envoyconfig.sources import Sources, load_sources
 from extproc.envoyconfig.validate import validate_with_envoy
 from extproc.envoyconfig.write import write
 from extproc.simulator import Simulator
-from tests.e2e.stack import PATIENCE, Stack, running_stack
+from tests.e2e.stack import PATIENCE, Stack, running_stack, two_providers
 from tests.envoy_process import envoy_binary
 from tests.envoyconfig.registries import provider, registry, target
 
@@ -99,13 +99,7 @@ def registry_text(sims: Mapping[str, Simulator], directory: Path) -> str:
     return f"""
 version: 1
 identity: {{tenant: {{header: x-tenant}}}}
-providers:
-  oa: {{kind: openai, url: "{sims["oa"].url}/v1", credential: {{file: {directory}/keys/oa}}}}
-  an: {{kind: anthropic, url: "{sims["an"].url}/v1", credential: {{file: {directory}/keys/an}}}}
-targets:
-  oa: {{provider: oa, model: gpt-4o}}
-  an: {{provider: an, model: claude-sonnet-4-5}}
-models:
+{two_providers(sims, directory)}models:
   oa: {{targets: [oa]}}
   an: {{targets: [an]}}
 """

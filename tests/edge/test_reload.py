@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from extproc.edge import reload
-from extproc.edge.reload import Reloader, Updates, Written, clusters_of, merged
+from extproc.edge.reload import Reloader, Updates, Written, merged
 from extproc.registry.load import parse_registry
 from extproc.registry.types import Registry
 from extproc.stages.services import Snapshots
@@ -71,7 +71,7 @@ class Envoy:
         if self.files(registry) == self.last:
             return Written(None)
         self.last = self.files(registry)
-        self.written.append(clusters_of(registry))
+        self.written.append(registry.clusters)
         rejected, self.rejects = self.rejects, False
         self.updates = Updates(self.updates.taken + (not rejected), self.updates.refused + rejected)
         self.news.set()
@@ -403,7 +403,7 @@ def test_a_key_that_leaves_a_pool_stays_while_chains_may_name_it() -> None:
     old = parsed(yaml(A, keys=pool % "x: {env: X}, y: {env: Y}"))
     new = parsed(yaml(A, keys=pool % "y: {env: Y2}, z: {env: Z}"))
     both = merged(old, new)
-    assert clusters_of(both) == {"a@x", "a@y", "a@z"}
+    assert both.clusters == {"a@x", "a@y", "a@z"}
     assert {c.name: c.env for c in both.targets[A].provider.credentials} == {"x": "X", "y": "Y2", "z": "Z"}
 
 
@@ -411,4 +411,4 @@ def test_no_old_key_goes_to_a_new_address() -> None:
     pool = "credentials: {%s}"
     old = parsed(yaml(A, keys=pool % "x: {env: X}, y: {env: Y}"))
     new = parsed(yaml(A, keys=pool % "y: {env: Y}, z: {env: Z}", url="http://two.test/v1"))
-    assert clusters_of(merged(old, new)) == {"a@y", "a@z"}
+    assert merged(old, new).clusters == {"a@y", "a@z"}
