@@ -19,6 +19,7 @@ from typing import Any
 import orjson
 
 from extproc.admin.overlay import Entry, Overlay, is_time
+from extproc.envoyconfig.write import beside
 from extproc.registry.yaml_marks import MAX_BYTES
 
 HISTORY_BYTES = 16 << 20
@@ -237,14 +238,8 @@ def overlay_of(raw: bytes) -> Overlay:
 
 def replace_file(target: Path, content: bytes, *, sync: bool = True) -> None:
     """By rename, readable for the user alone. What a kill leaves beside it is taken again the next time; each file has one writer."""
-    temporary = target.with_name(f".{target.name}.tmp")
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    temporary = beside(target, content, sync=sync)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            if sync:
-                os.fsync(file.fileno())
         temporary.replace(target)
     except BaseException:
         temporary.unlink(missing_ok=True)

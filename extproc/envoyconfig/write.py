@@ -25,7 +25,7 @@ def write(files: dict[str, bytes], directory: Path) -> list[str]:
         for name in sorted(files, key=lambda name: (_LAST.index(name) if name in _LAST else -1, name)):
             target = directory / name
             if not target.is_file() or target.read_bytes() != files[name]:
-                news[name] = _beside(target, files[name])
+                news[name] = beside(target, files[name])
         for name, temporary in news.items():
             temporary.replace(directory / name)
     except BaseException:
@@ -40,16 +40,17 @@ def write(files: dict[str, bytes], directory: Path) -> list[str]:
     return changed
 
 
-def _beside(target: Path, content: bytes) -> Path:
-    """A file with this content that can be renamed to `target`."""
-    # what a kill leaves here is taken again the next time
+def beside(target: Path, content: bytes, *, sync: bool = True) -> Path:
+    """A file with this content, the user's alone, that can be renamed to `target`. What a kill leaves here is taken again the next time: each target
+    has one writer. Raises OSError."""
     temporary = target.with_name(f".{target.name}.tmp")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
